@@ -1,0 +1,71 @@
+//! What a refused call returns.
+
+/// Why a call was refused. A refused call has changed nothing (I9).
+///
+/// The value is what `x0` holds, as a signed 64-bit number; 0 is success and [`AGAIN`] partial
+/// success.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(i64)]
+pub enum Error {
+    /// No such function, or one that this build does not have (SMCCC NOT_SUPPORTED).
+    NotSupported = -1,
+    /// An argument that no state of the machine would make right: unknown flag, order, index.
+    InvalidArgument = -2,
+    /// An address that is unaligned, wraps, is out of range, or is not memory of the kind the
+    /// call takes (device for RAM, RAM for device, Ward's own).
+    BadAddress = -3,
+    /// The frame is not the caller's to give: another owner's, shared, lent or reachable by a
+    /// device.
+    Denied = -4,
+    /// The VM or vCPU is not in a state that permits the call.
+    BadState = -5,
+    /// A vCPU is running, or another CPU is in the same VM's long call: try again later.
+    Busy = -6,
+    /// No VM or vCPU with that number.
+    NotFound = -7,
+    /// A pool lacks the table pages this needs: donate and repeat the call.
+    NoMemory = -8,
+    /// Something is there already: a mapping, a vCPU, boot information.
+    Exists = -9,
+    /// The manifest's bytes do not describe a machine Ward can build.
+    BadManifest = -10,
+    /// The signature is not that key's over these bytes.
+    BadSignature = -11,
+    /// The manifest is signed by a key that is not in Ward's image.
+    UntrustedKey = -12,
+    /// An image in memory is not the one that was signed.
+    BadDigest = -13,
+}
+
+/// `x0` of a long call that did a bounded piece and wants to be called again with the same
+/// arguments; `x1` says how much is left.
+pub const AGAIN: i64 = 1;
+
+impl Error {
+    /// All errors, in order of their number.
+    pub const ALL: [Error; 13] = [
+        Error::NotSupported,
+        Error::InvalidArgument,
+        Error::BadAddress,
+        Error::Denied,
+        Error::BadState,
+        Error::Busy,
+        Error::NotFound,
+        Error::NoMemory,
+        Error::Exists,
+        Error::BadManifest,
+        Error::BadSignature,
+        Error::UntrustedKey,
+        Error::BadDigest,
+    ];
+
+    /// The number in `x0`.
+    pub const fn code(self) -> i64 {
+        self as i64
+    }
+
+    /// The error with this number.
+    pub fn from_code(code: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|e| e.code() == code)
+    }
+}

@@ -1,0 +1,4 @@
+//! Physical memory: frame records.
+
+pub mod frame;
+pub use frame::{FrameState, FrameWord};

@@ -1,0 +1,3 @@
+//! vCPUs.
+
+pub mod context;

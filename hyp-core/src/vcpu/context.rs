@@ -1,0 +1,132 @@
+//! The registers of a vCPU, as they rest while it does not run.
+
+/// EL1 system registers that belong to a vCPU, in the order of [`Context::sys`].
+///
+/// `hyp-el2` saves and restores each of them on every switch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+#[allow(missing_docs)] // each is named as in DDI 0487 D24.2
+pub enum SysReg {
+    SctlrEl1,
+    CpacrEl1,
+    Ttbr0El1,
+    Ttbr1El1,
+    TcrEl1,
+    EsrEl1,
+    Afsr0El1,
+    Afsr1El1,
+    FarEl1,
+    MairEl1,
+    VbarEl1,
+    ContextidrEl1,
+    TpidrEl1,
+    TpidrEl0,
+    TpidrroEl0,
+    AmairEl1,
+    CntkctlEl1,
+    ParEl1,
+    MdscrEl1,
+    CsselrEl1,
+    SpEl1,
+    ElrEl1,
+    SpsrEl1,
+    /// `ACTLR_EL1`: implementation defined; guests read the reset value and cannot write it.
+    ActlrEl1,
+    /// Pointer-authentication keys, present where the CPU has them (FEAT_PAuth).
+    ApiaKeyLo,
+    ApiaKeyHi,
+    ApibKeyLo,
+    ApibKeyHi,
+    ApdaKeyLo,
+    ApdaKeyHi,
+    ApdbKeyLo,
+    ApdbKeyHi,
+    ApgaKeyLo,
+    ApgaKeyHi,
+    /// Virtual timer.
+    CntvCtl,
+    CntvCval,
+}
+
+/// Registers in [`Context::sys`].
+pub const SYS_REGS: usize = SysReg::CntvCval as usize + 1;
+
+/// FP/SIMD state (DDI 0487 B1.2.2).
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[repr(C, align(16))]
+pub struct Fp {
+    /// V0 to V31.
+    pub v: [u128; 32],
+    /// `FPCR`.
+    pub fpcr: u64,
+    /// `FPSR`.
+    pub fpsr: u64,
+}
+
+/// All of a vCPU that its guest can see or influence. `hyp-el2` reaches into it from assembly:
+/// the layout is C's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Context {
+    /// X0 to X30.
+    pub x: [u64; 31],
+    /// `SP_EL0`.
+    pub sp_el0: u64,
+    /// Where it goes on: `ELR_EL2` at entry.
+    pub pc: u64,
+    /// `SPSR_EL2` at entry.
+    pub pstate: u64,
+    /// EL1 registers, by [`SysReg`].
+    pub sys: [u64; SYS_REGS],
+    /// FP/SIMD.
+    pub fp: Fp,
+    /// The virtual CPU interface, sanitised.
+    pub gic: crate::abi::run::Gic,
+}
+
+/// Words of the register window a normal VM's host reads and writes: x0..x30, sp_el0, pc,
+/// pstate, then [`SYS_REGS`] words by [`SysReg`]. FP/SIMD of normal VMs stays with Ward.
+pub const WINDOW_WORDS: usize = 34 + SYS_REGS;
+
+/// PSTATE of a vCPU at its first instruction: EL1h, DAIF masked (DDI 0487 C5.2.19).
+pub const RESET_PSTATE: u64 = 0x3c5;
+
+/// `SCTLR_EL1` at reset: MMU and caches off, little endian, RES1 bits of Armv8.0 set
+/// (DDI 0487 D24.2.175).
+pub const RESET_SCTLR: u64 = 0x30c5_0838;
+
+impl Context {
+    /// A vCPU at its first instruction: everything zero but what the boot protocol and the
+    /// architecture name.
+    pub fn reset(pc: u64, x0: u64) -> Self {
+        let mut context = Context {
+            x: [0; 31],
+            sp_el0: 0,
+            pc,
+            pstate: RESET_PSTATE,
+            sys: [0; SYS_REGS],
+            fp: Fp {
+                v: [0; 32],
+                fpcr: 0,
+                fpsr: 0,
+            },
+            gic: Default::default(),
+        };
+        context.x[0] = x0;
+        context[SysReg::SctlrEl1] = RESET_SCTLR;
+        context
+    }
+}
+
+impl core::ops::Index<SysReg> for Context {
+    type Output = u64;
+    fn index(&self, reg: SysReg) -> &u64 {
+        &self.sys[reg as usize]
+    }
+}
+
+impl core::ops::IndexMut<SysReg> for Context {
+    fn index_mut(&mut self, reg: SysReg) -> &mut u64 {
+        &mut self.sys[reg as usize]
+    }
+}

@@ -1,0 +1,6 @@
+//! VMs.
+
+use crate::machine::Machine;
+
+/// A VM's slot.
+pub struct VmSlot<M: Machine>(core::marker::PhantomData<M>);
