@@ -1,0 +1,112 @@
+//! `cargo xtask bench`: counts instructions in QEMU, lines and `unsafe` in the trusted crates, and bytes.
+
+mod lines;
+mod table;
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::image::{self, ImageArgs, Images};
+use crate::paths;
+use crate::qemu::{Boot, Machine, console};
+use crate::run::say;
+use crate::setup;
+use table::Row;
+
+/// Count what the hypervisor costs: instructions, lines, bytes.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask bench                print the table
+  cargo xtask bench --repeat       run twice, and fail when a count differs
+  cargo xtask bench --write        also put the table into docs/performance.md
+
+QEMU counts instructions instead of time (-icount), so the same image gives the same
+numbers on every machine. They say nothing about caches or memory.")]
+pub(crate) struct BenchArgs {
+    /// Put the table between the markers in docs/performance.md
+    #[arg(long)]
+    write: bool,
+    /// Run twice and fail when the counts differ
+    #[arg(long)]
+    repeat: bool,
+    /// CPU model, as QEMU names it
+    #[arg(long, default_value = "cortex-a76", value_name = "MODEL")]
+    cpu: String,
+    /// Give up after this many seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    timeout: u64,
+}
+
+/// Does `cargo xtask bench`.
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    setup::ensure(setup::Scope::Boot)?;
+    let images = image::build(&ImageArgs::default())?;
+    let mut rows = measure(args, &images)?;
+    if args.repeat {
+        let again = measure(args, &images)?;
+        let different = table::differences(&rows, &again);
+        if !different.is_empty() {
+            bail!(
+                "two runs of the same image differ:\n  {}",
+                different.join("\n  ")
+            );
+        }
+        println!("bench: both runs agree on all {} counts", rows.len());
+    }
+    rows.extend(lines::trusted_crates()?);
+    let sizes = images.sizes;
+    rows.push(Row::new(
+        "image code and read-only data",
+        sizes.code + sizes.rodata,
+        "bytes",
+    ));
+    rows.push(Row::new("image data", sizes.data, "bytes"));
+    rows.push(Row::new("image bss", sizes.bss, "bytes"));
+    let table = table::render(&rows);
+    println!("{table}");
+    if args.write { write(&table) } else { Ok(()) }
+}
+
+/// Boots the bench suite and reads its `BENCH name value unit` lines.
+fn measure(args: &BenchArgs, images: &Images) -> Result<Vec<Row>> {
+    // One CPU: with instruction counting QEMU runs the CPUs in turn, and waiting would be counted.
+    let machine = Machine {
+        cpu: &args.cpu,
+        cpus: 1,
+        memory: 1024,
+        count_instructions: true,
+    };
+    let mut qemu = Boot {
+        machine,
+        images,
+        bootargs: "bench",
+        wait_for_gdb: false,
+    }
+    .command();
+    say("counting instructions in QEMU");
+    let console = console::watch(&mut qemu, Some(Duration::from_secs(args.timeout)), true)?;
+    if let Some(wrong) = console.bad_end() {
+        bail!("the benchmark did not finish: {wrong}");
+    }
+    let rows = table::read(&console.lines)?;
+    if rows.is_empty() {
+        bail!(
+            "the console showed no line `BENCH name value unit`: did the test host know the suite `bench`?"
+        );
+    }
+    Ok(rows)
+}
+
+fn write(table: &str) -> Result<()> {
+    let file = paths::root().join("docs/performance.md");
+    let page =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let page = table::replace(&page, table).with_context(|| format!("in {}", file.display()))?;
+    fs::write(&file, page).with_context(|| format!("cannot write {}", file.display()))?;
+    println!("bench: wrote {}", paths::display(&file));
+    Ok(())
+}

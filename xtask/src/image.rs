@@ -1,0 +1,125 @@
+//! `cargo xtask image`: builds the EL2 image and the payloads, and checks what must hold of them.
+
+mod checks;
+mod elf;
+mod fp;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+pub(crate) use checks::load_address;
+pub(crate) use elf::Sizes;
+
+use crate::run::{cargo, say};
+use crate::{paths, payload, run, setup};
+
+/// Build target/ward/ward.bin, the EL2 image, and check it.
+#[derive(Args, Default)]
+#[command(after_help = "\
+Examples:
+  cargo xtask image                   build, check, and print the sizes
+  cargo xtask image --debug-build     unoptimised, for stepping through; no size limit
+
+Writes to target/ward/ (CARGO_TARGET_DIR is honoured):
+  ward.elf, ward.bin      the EL2 image with symbols, and as a boot loader takes it
+  testhost.bin, …         what QEMU boots beside it
+
+Checked: the arm64 Image header; that no code outside `ward_fp_*` and `ward_crypto_*` touches
+FP or SIMD registers; that every relocation is R_AARCH64_RELATIVE; that no segment is both
+writable and executable; that code and read-only data stay below the limit.")]
+pub(crate) struct ImageArgs {
+    /// Build without optimisation
+    #[arg(long)]
+    pub(crate) debug_build: bool,
+}
+
+/// The finished files.
+pub(crate) struct Images {
+    /// The flat EL2 image.
+    pub(crate) ward: PathBuf,
+    /// The same with symbols.
+    pub(crate) elf: PathBuf,
+    /// What is loaded beside it.
+    pub(crate) modules: Vec<payload::Module>,
+    /// How large the EL2 image is.
+    pub(crate) sizes: Sizes,
+}
+
+/// Does `cargo xtask image`.
+pub(crate) fn run(args: &ImageArgs) -> Result<()> {
+    setup::ensure(setup::Scope::Build)?;
+    let images = build(args)?;
+    println!(
+        "image: {} with symbols in {}",
+        paths::display(&images.ward),
+        paths::display(&images.elf)
+    );
+    Ok(())
+}
+
+/// Builds and checks everything that QEMU boots.
+pub(crate) fn build(args: &ImageArgs) -> Result<Images> {
+    let dir = paths::ward_dir()?;
+    say("building the EL2 image");
+    let built = cargo_build("firmware", args.debug_build, &[])?.join("firmware");
+    let (elf, ward) = (dir.join("ward.elf"), dir.join("ward.bin"));
+    copy(&built, &elf)?;
+    let sizes = check(&elf, &ward, args.debug_build)?;
+    println!("image: {sizes}");
+    let modules = payload::build(args)?;
+    Ok(Images {
+        ward,
+        elf,
+        modules,
+        sizes,
+    })
+}
+
+/// Builds one bare-metal package; returns the directory of its programs.
+pub(crate) fn cargo_build(package: &str, debug: bool, extra: &[&str]) -> Result<PathBuf> {
+    let mut command = cargo(&["build", "--target", paths::BARE_TARGET, "-p", package]);
+    if !debug {
+        command.arg("--release");
+    }
+    run::status(command.args(extra))?;
+    Ok(paths::target_dir()
+        .join(paths::BARE_TARGET)
+        .join(if debug { "debug" } else { "release" }))
+}
+
+/// Writes the flat form of the program `elf` to `flat`.
+pub(crate) fn flatten(elf: &Path, flat: &Path) -> Result<()> {
+    let bytes = elf::Image::read(elf)?.flat()?;
+    fs::write(flat, bytes)
+        .with_context(|| format!("cannot write {}: is the disk full?", flat.display()))
+}
+
+/// Flattens and checks the EL2 image; every finding is reported, not only the first.
+fn check(elf: &Path, flat: &Path, debug: bool) -> Result<Sizes> {
+    flatten(elf, flat)?;
+    say("checking the EL2 image: header, segments, relocations, FP/SIMD use, size");
+    let image = elf::Image::read(elf)?;
+    let mut wrong = checks::all(&image)?;
+    wrong.extend(fp::check(elf)?);
+    let sizes = image.sizes;
+    if !debug {
+        wrong.extend(sizes.over_limit());
+    }
+    if !wrong.is_empty() {
+        bail!(
+            "{} is not fit to boot:\n  * {}",
+            paths::display(elf),
+            wrong.join("\n  * ")
+        );
+    }
+    Ok(sizes)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to)
+        .map(drop)
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}

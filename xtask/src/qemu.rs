@@ -1,0 +1,159 @@
+//! Booting in QEMU: the machine, its command line ([`Boot::command`]) and a supervised run
+//! ([`console::watch`]).
+
+pub(crate) mod console;
+
+use std::process::Command;
+
+use crate::image::Images;
+use crate::payload::{Kind, Module};
+
+/// The emulated machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine<'a> {
+    /// CPU model, as QEMU names it.
+    pub(crate) cpu: &'a str,
+    /// Number of CPUs.
+    pub(crate) cpus: u32,
+    /// RAM in MiB.
+    pub(crate) memory: u32,
+    /// Count instructions instead of time, so that a run repeats exactly.
+    pub(crate) count_instructions: bool,
+}
+
+/// One boot: a machine and what runs on it.
+pub(crate) struct Boot<'a> {
+    /// The machine.
+    pub(crate) machine: Machine<'a>,
+    /// What `cargo xtask image` made.
+    pub(crate) images: &'a Images,
+    /// What the host is told to do: the name of a test suite, `demo` or `bench`.
+    pub(crate) bootargs: &'a str,
+    /// Wait for gdb on port 1234.
+    pub(crate) wait_for_gdb: bool,
+}
+
+impl Boot<'_> {
+    /// The QEMU command.
+    pub(crate) fn command(&self) -> Command {
+        let machine = &self.machine;
+        let mut qemu = Command::new("qemu-system-aarch64");
+        let repeatable = if machine.count_instructions {
+            ",dtb-randomness=off"
+        } else {
+            ""
+        };
+        qemu.arg("-machine")
+            .arg(format!("virt,virtualization=on,gic-version=3{repeatable}"));
+        qemu.args([
+            "-cpu",
+            machine.cpu,
+            "-smp",
+            &machine.cpus.to_string(),
+            "-m",
+            &machine.memory.to_string(),
+        ]);
+        // No default devices: no network card or graphics, whose ROM files need more packages.
+        qemu.args([
+            "-nographic",
+            "-nodefaults",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+        ]);
+        if machine.count_instructions {
+            qemu.args([
+                "-accel",
+                "tcg",
+                "-icount",
+                "shift=0,sleep=off",
+                "-seed",
+                "1",
+            ]);
+        }
+        qemu.arg("-kernel").arg(&self.images.ward);
+        for module in &self.images.modules {
+            qemu.arg("-device").arg(guest_loader(module, self.bootargs));
+        }
+        if self.wait_for_gdb {
+            qemu.args(["-s", "-S"]);
+        }
+        qemu
+    }
+}
+
+fn guest_loader(module: &Module, bootargs: &str) -> String {
+    let file = escape(&module.file.to_string_lossy());
+    match module.kind {
+        Kind::Kernel => {
+            format!(
+                "guest-loader,addr={:#x},kernel={file},bootargs={}",
+                module.address,
+                escape(bootargs)
+            )
+        }
+        Kind::Data => format!("guest-loader,addr={:#x},initrd={file}", module.address),
+    }
+}
+
+/// QEMU separates properties with commas; a comma inside one is doubled.
+fn escape(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Sizes;
+    use crate::run::shell_line;
+
+    fn line(count_instructions: bool, wait_for_gdb: bool) -> String {
+        let module = |file: &str, kind| Module {
+            address: 0x5000_0000,
+            file: file.into(),
+            kind,
+        };
+        let images = Images {
+            ward: "/w/ward.bin".into(),
+            elf: "/w/ward.elf".into(),
+            modules: vec![
+                module("/a,b/host", Kind::Kernel),
+                module("/bundle", Kind::Data),
+            ],
+            sizes: Sizes::default(),
+        };
+        let machine = Machine {
+            cpu: "cortex-a76",
+            cpus: 2,
+            memory: 1024,
+            count_instructions,
+        };
+        shell_line(
+            &Boot {
+                machine,
+                images: &images,
+                bootargs: "demo x",
+                wait_for_gdb,
+            }
+            .command(),
+        )
+    }
+
+    #[test]
+    fn the_command_names_machine_image_and_modules() {
+        assert_eq!(
+            line(false, false),
+            "qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu cortex-a76 -smp 2 -m 1024 \
+             -nographic -nodefaults -serial stdio -no-reboot -kernel /w/ward.bin \
+             -device 'guest-loader,addr=0x50000000,kernel=/a,,b/host,bootargs=demo x' \
+             -device guest-loader,addr=0x50000000,initrd=/bundle"
+        );
+    }
+
+    #[test]
+    fn counting_and_debugging_add_their_options() {
+        assert!(line(true, false).contains("gic-version=3,dtb-randomness=off"));
+        assert!(line(true, false).contains("-accel tcg -icount shift=0,sleep=off -seed 1"));
+        assert!(line(false, true).ends_with(" -s -S"));
+    }
+}

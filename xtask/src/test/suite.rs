@@ -1,0 +1,143 @@
+//! One run of the EL1 test host: boots it, reads what it reports, and keeps the console.
+//!
+//! The test host prints `TEST name ... ok` or `TEST name ... FAIL reason` for each test, and at the
+//! end `WARD-TESTS: N passed, 0 failed`; then it powers the machine off.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::machines::Run;
+use super::tally::Tally;
+use crate::image::Images;
+use crate::paths;
+use crate::qemu::{Boot, console};
+use crate::run::say;
+
+/// Runs the suite on its machine and adds its tests to the tally.
+pub(super) fn run(run: &Run, images: &Images, tally: &mut Tally) -> Result<()> {
+    let machine = run.machine;
+    say(&format!(
+        "{}: suite {} on {} x {}, {} MiB",
+        run.name, run.suite, machine.cpus, machine.cpu, machine.memory
+    ));
+    let mut qemu = Boot {
+        machine,
+        images,
+        bootargs: run.suite,
+        wait_for_gdb: false,
+    }
+    .command();
+    let console = console::watch(&mut qemu, Some(Duration::from_secs(run.limit)), false)?;
+    let log = paths::log_dir()?.join(run.name).with_extension("log");
+    fs::write(&log, console.lines.join("\n") + "\n")
+        .with_context(|| format!("cannot write {}", log.display()))?;
+
+    let mut report = Report::read(&console.lines);
+    report.wrong.extend(console.bad_end());
+    println!(
+        "{}: {} passed, {} wrong; console in {}",
+        run.name,
+        report.passed,
+        report.wrong.len(),
+        paths::display(&log)
+    );
+    tally.passed += report.passed;
+    for wrong in &report.wrong {
+        tally.fail(
+            run.name,
+            &format!("{wrong} (console: {})", paths::display(&log)),
+        );
+    }
+    Ok(())
+}
+
+/// What the test host reported.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Report {
+    passed: usize,
+    wrong: Vec<String>,
+}
+
+impl Report {
+    fn read(lines: &[String]) -> Self {
+        let (mut report, mut total) = (Report::default(), None);
+        for line in lines {
+            if let Some((name, result)) = line
+                .strip_prefix("TEST ")
+                .and_then(|rest| rest.split_once(" ... "))
+            {
+                if result == "ok" {
+                    report.passed += 1
+                } else {
+                    report.wrong.push(format!("{name}: {result}"))
+                }
+            } else if let Some(counts) = line.strip_prefix("WARD-TESTS: ") {
+                total = Some(counts);
+            } else if line.contains("FAIL") {
+                report.wrong.push(format!("unexpected line: {line}"));
+            }
+        }
+        let expected = format!("{} passed, 0 failed", report.passed);
+        match total {
+            _ if !report.wrong.is_empty() => {}
+            None => report
+                .wrong
+                .push("the test host did not reach its last line, `WARD-TESTS: …`".to_owned()),
+            Some(_) if report.passed == 0 => {
+                report.wrong.push("the test host ran no test".to_owned())
+            }
+            Some(counts) if counts != expected => {
+                report.wrong.push(format!(
+                    "the test host counted `{counts}`, its lines say `{expected}`"
+                ));
+            }
+            Some(_) => {}
+        }
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Report {
+        Report::read(&text.lines().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_complete_report_is_counted() {
+        let report =
+            read("boot\nTEST a::b ... ok\nTEST c ... ok\nWARD-TESTS: 2 passed, 0 failed\n");
+        assert_eq!(
+            report,
+            Report {
+                passed: 2,
+                wrong: Vec::new()
+            }
+        );
+    }
+
+    #[test]
+    fn everything_else_is_wrong() {
+        for text in [
+            "TEST a ... FAIL wrong key accepted\nWARD-TESTS: 0 passed, 1 failed",
+            "TEST a ... ok\nTEST b ... FAIL\nWARD-TESTS: 1 passed, 0 failed",
+            "TEST a ... ok",
+            "TEST a ... ok\nWARD-TESTS: 2 passed, 0 failed",
+            "TEST a ... ok\nWARD-TESTS: 1 passed, 1 failed",
+            "TEST a ... ok\nFAIL: stray\nWARD-TESTS: 1 passed, 0 failed",
+            "TEST a ... \nWARD-TESTS: 0 passed, 0 failed",
+            "WARD-TESTS: 0 passed, 0 failed",
+            "",
+        ] {
+            assert_eq!(read(text).wrong.len(), 1, "{text}");
+        }
+        assert_eq!(
+            read("TEST a ... FAIL wrong key\n").wrong,
+            ["a: FAIL wrong key"]
+        );
+    }
+}

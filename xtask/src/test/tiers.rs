@@ -1,0 +1,217 @@
+//! The tiers, in the order in which they run: quick ones first.
+
+use anyhow::{Result, bail};
+
+use super::machines::RUNS;
+use super::suite;
+use super::tally::Tally;
+use crate::image::{self, ImageArgs, Images};
+use crate::paths::BARE_TARGET;
+use crate::run::{self, cargo};
+use crate::{demo, setup};
+
+/// One tier of tests.
+pub(super) struct Tier {
+    /// What `--tier` calls it.
+    pub(super) name: &'static str,
+    /// What it does, in one line.
+    pub(super) what: &'static str,
+    /// Does it; the flag asks for the long form.
+    pub(super) run: fn(&mut Tally, bool) -> Result<()>,
+}
+
+/// All tiers.
+pub(super) const TIERS: &[Tier] = &[
+    Tier {
+        name: "fmt",
+        what: "every file is formatted (cargo fmt --check)",
+        run: fmt,
+    },
+    Tier {
+        name: "clippy",
+        what: "no lint, on the host's crates and the arm64 ones",
+        run: clippy,
+    },
+    Tier {
+        name: "unit",
+        what: "unit, integration and documentation tests on this machine",
+        run: unit,
+    },
+    Tier {
+        name: "lockstep",
+        what: "random calls on hyp-core and the specification in lock step",
+        run: lockstep,
+    },
+    Tier {
+        name: "concurrency",
+        what: "locks and per-frame transitions under all interleavings",
+        run: concurrency,
+    },
+    Tier {
+        name: "miri",
+        what: "hyp-core's tests under Miri: undefined behaviour",
+        run: miri,
+    },
+    Tier {
+        name: "docs",
+        what: "documentation builds without a warning",
+        run: docs,
+    },
+    Tier {
+        name: "image",
+        what: "the EL2 image: header, segments, relocations, FP/SIMD, size",
+        run: image,
+    },
+    Tier {
+        name: "qemu",
+        what: "the EL1 test host on a range of machines in QEMU",
+        run: qemu,
+    },
+    Tier {
+        name: "demo",
+        what: "the demo ends well",
+        run: demo,
+    },
+];
+
+/// The crates with arm64 assembly, which build for the bare-metal target.
+const BARE_CRATES: [&str; 6] = ["-p", "hyp-el2", "-p", "firmware", "-p", "ward-payload"];
+
+/// One command of the tier `concurrency`.
+struct Concurrency {
+    /// Name of the check.
+    name: &'static str,
+    /// Environment, such as `RUSTFLAGS=--cfg loom`.
+    environment: &'static [(&'static str, &'static str)],
+    /// Arguments of cargo.
+    args: &'static [&'static str],
+}
+
+/// The concurrency tests. With `--long` they also get `WARD_LONG=1`.
+const CONCURRENCY: &[Concurrency] = &[];
+
+fn fmt(tally: &mut Tally, _long: bool) -> Result<()> {
+    tally.one("fmt", run::status(&mut cargo(&["fmt", "--all", "--check"])));
+    Ok(())
+}
+
+fn clippy(tally: &mut Tally, _long: bool) -> Result<()> {
+    let deny = ["--", "-D", "warnings"];
+    tally.one(
+        "clippy (host)",
+        run::status(cargo(&["clippy", "--all-targets"]).args(deny)),
+    );
+    let mut bare = cargo(&["clippy", "--target", BARE_TARGET]);
+    tally.one(
+        "clippy (arm64)",
+        run::status(bare.args(BARE_CRATES).args(deny)),
+    );
+    Ok(())
+}
+
+fn unit(tally: &mut Tally, _long: bool) -> Result<()> {
+    tally.cargo_tests("unit", &mut cargo(&["test", "--no-fail-fast"]))
+}
+
+fn lockstep(tally: &mut Tally, long: bool) -> Result<()> {
+    let mut test = cargo(&[
+        "test",
+        "--release",
+        "-p",
+        "ward-tests",
+        "--test",
+        "lockstep",
+        "--",
+        "--nocapture",
+    ]);
+    tally.cargo_tests(
+        "lockstep",
+        test.env("WARD_STEPS", if long { "1000000" } else { "20000" }),
+    )
+}
+
+fn concurrency(tally: &mut Tally, long: bool) -> Result<()> {
+    if CONCURRENCY.is_empty() {
+        bail!(
+            "no concurrency test is listed: add its command to CONCURRENCY in xtask/src/test/tiers.rs"
+        );
+    }
+    for Concurrency {
+        name,
+        environment,
+        args,
+    } in CONCURRENCY
+    {
+        let mut test = cargo(args);
+        test.envs(environment.iter().copied());
+        if long {
+            test.env("WARD_LONG", "1");
+        }
+        tally.cargo_tests(name, &mut test)?;
+    }
+    Ok(())
+}
+
+fn miri(tally: &mut Tally, _long: bool) -> Result<()> {
+    if let Some(missing) = setup::miri_missing() {
+        bail!(
+            "Miri is not there, so undefined behaviour was not looked for (--allow-missing miri goes on without)\n{missing}"
+        );
+    }
+    // Through rustup: $CARGO is the pinned toolchain's and knows no other.
+    let mut miri = std::process::Command::new("rustup");
+    miri.args(["run", "nightly", "cargo", "miri", "test", "-p", "hyp-core"])
+        .current_dir(crate::paths::root());
+    miri.env("CARGO_TARGET_DIR", crate::paths::target_dir().join("miri"));
+    miri.env(
+        "MIRIFLAGS",
+        "-Zmiri-strict-provenance -Zmiri-symbolic-alignment-check",
+    );
+    // The pinned toolchain's names for these must not reach the nightly one.
+    miri.env_remove("CARGO")
+        .env_remove("RUSTC")
+        .env_remove("RUSTUP_TOOLCHAIN");
+    tally.cargo_tests("miri", &mut miri)
+}
+
+fn docs(tally: &mut Tally, _long: bool) -> Result<()> {
+    let deny = "-D warnings";
+    tally.one(
+        "docs (host)",
+        run::status(cargo(&["doc", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", deny)),
+    );
+    let mut bare = cargo(&["doc", "--no-deps", "--quiet", "--target", BARE_TARGET]);
+    tally.one(
+        "docs (arm64)",
+        run::status(bare.args(BARE_CRATES).env("RUSTDOCFLAGS", deny)),
+    );
+    Ok(())
+}
+
+fn image(tally: &mut Tally, _long: bool) -> Result<()> {
+    tally.one("image", images().map(drop));
+    Ok(())
+}
+
+fn qemu(tally: &mut Tally, long: bool) -> Result<()> {
+    let images = images()?;
+    for run in RUNS.iter().filter(|run| long || !run.long) {
+        if let Err(error) = suite::run(run, &images, tally) {
+            tally.fail(run.name, &format!("{error:#}"));
+        }
+    }
+    Ok(())
+}
+
+fn demo(tally: &mut Tally, _long: bool) -> Result<()> {
+    tally.one(
+        "demo",
+        images().and_then(|images| demo::boot(&demo::DemoArgs::usual(), &images)),
+    );
+    Ok(())
+}
+
+/// The images as they would be shipped; a second build in one run takes no time.
+fn images() -> Result<Images> {
+    image::build(&ImageArgs::default())
+}
