@@ -3,11 +3,13 @@
 //! This is the one description. `docs/calls.md` and `linux/include/ward_abi.h` are printed from
 //! it, the dispatcher is written against it, and `vmm-frontend` uses nothing else of this crate.
 
+pub mod bundle;
 pub mod calls;
 pub mod error;
 pub mod manifest;
 pub mod run;
 pub mod smccc;
+mod wire;
 
 pub use calls::{CALLS, Call, CallInfo};
 pub use error::Error;

@@ -8,6 +8,7 @@ pub mod lock;
 pub mod machine;
 pub mod memory;
 pub mod vcpu;
+pub mod verify;
 pub mod vm;
 
 pub use machine::Machine;
