@@ -7,6 +7,7 @@ pub mod addr;
 pub mod lock;
 pub mod machine;
 pub mod memory;
+pub mod stage2;
 pub mod vcpu;
 pub mod verify;
 pub mod vm;
