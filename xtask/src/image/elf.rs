@@ -53,7 +53,7 @@ impl Image {
         let data = fs::read(path)
             .with_context(|| format!("cannot read {}: did the build make it?", path.display()))?;
         Self::parse(&data)
-            .with_context(|| format!("{} is not a linked 64-bit ELF program", path.display()))
+            .with_context(|| format!("cannot use {} as a linked arm64 program", path.display()))
     }
 
     fn parse(data: &[u8]) -> Result<Self> {
