@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, image, setup, test};
+use crate::{abi, bench, demo, image, setup, test};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -33,6 +33,7 @@ enum Task {
     Demo(demo::DemoArgs),
     Test(test::TestArgs),
     Bench(bench::BenchArgs),
+    Abi(abi::AbiArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -42,6 +43,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Task::Image(args) => image::run(&args)?,
         Task::Demo(args) => demo::run(&args)?,
         Task::Bench(args) => bench::run(&args)?,
+        Task::Abi(args) => abi::run(&args)?,
         // Its last line of output is the count, so it reports failures itself.
         Task::Test(args) => return test::run(&args),
     }

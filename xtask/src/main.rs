@@ -3,6 +3,7 @@
 //! Start reading at [`cli`], which lists the commands. A command is one module; what several of
 //! them use is in [`run`] (child processes), [`paths`] (where things lie) and [`qemu`] (booting).
 
+mod abi;
 mod bench;
 mod cli;
 mod demo;

@@ -8,7 +8,7 @@ use super::tally::Tally;
 use crate::image::{self, ImageArgs, Images};
 use crate::paths::BARE_TARGET;
 use crate::run::{self, cargo};
-use crate::{demo, setup};
+use crate::{abi, demo, setup};
 
 /// One tier of tests.
 pub(super) struct Tier {
@@ -54,7 +54,7 @@ pub(super) const TIERS: &[Tier] = &[
     },
     Tier {
         name: "docs",
-        what: "documentation builds without a warning",
+        what: "documentation builds without a warning; calls.md and ward_abi.h are up to date",
         run: docs,
     },
     Tier {
@@ -185,6 +185,7 @@ fn docs(tally: &mut Tally, _long: bool) -> Result<()> {
         "docs (arm64)",
         run::status(bare.args(BARE_CRATES).env("RUSTDOCFLAGS", deny)),
     );
+    tally.one("docs (calls)", abi::run(&abi::AbiArgs { check: true }));
     Ok(())
 }
 
