@@ -11,7 +11,7 @@ pub mod run;
 pub mod smccc;
 mod wire;
 
-pub use calls::{CALLS, Call, CallInfo};
+pub use calls::{CALLS, Call, CallInfo, vm_state};
 pub use error::Error;
 
 /// Version of this interface: major in the upper 16 bits, minor in the lower. A host refuses to

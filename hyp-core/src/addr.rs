@@ -24,7 +24,7 @@ impl Pfn {
     /// # Errors
     /// [`Error::BadAddress`] when `pa` is not page aligned or beyond 2^52 (DDI 0487 D8.1.6).
     pub fn from_host_pa(pa: u64) -> Result<Self, Error> {
-        if pa % PAGE_SIZE != 0 || pa >> 52 != 0 {
+        if !pa.is_multiple_of(PAGE_SIZE) || pa >> 52 != 0 {
             return Err(Error::BadAddress);
         }
         Ok(Pfn(pa >> PAGE_SHIFT))
@@ -51,7 +51,7 @@ impl Ipa {
     /// # Errors
     /// [`Error::BadAddress`] when `ipa` is not page aligned or beyond 2^52.
     pub fn page(ipa: u64) -> Result<Self, Error> {
-        if ipa % PAGE_SIZE != 0 || ipa >> 52 != 0 {
+        if !ipa.is_multiple_of(PAGE_SIZE) || ipa >> 52 != 0 {
             return Err(Error::BadAddress);
         }
         Ok(Ipa(ipa))
@@ -91,7 +91,7 @@ impl Ipa {
 
     /// Is the address aligned to a leaf of `size`?
     pub const fn is_aligned(self, size: Size) -> bool {
-        self.0 % size.bytes() == 0
+        self.0.is_multiple_of(size.bytes())
     }
 }
 

@@ -142,8 +142,10 @@ pub mod in_flags {
     pub const INJECT_UNDEF: u64 = 1 << 1;
     /// Normal VMs: take the registers from the window before running.
     pub const REGS_DIRTY: u64 = 1 << 2;
+    /// Normal VMs: the access of the last exit is to be done again, for memory was mapped there.
+    pub const RETRY: u64 = 1 << 3;
     /// All that have a meaning; others are refused.
-    pub const ALL: u64 = 7;
+    pub const ALL: u64 = 15;
 }
 
 /// Reasons for which a run returns to the host. The table of what each shows a host of a

@@ -93,3 +93,6 @@ impl FrameWord {
 }
 
 const _: () = assert!(size_of::<FrameWord>() == 8);
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,54 @@ impl Context {
         context[SysReg::SctlrEl1] = RESET_SCTLR;
         context
     }
+
+    /// General register `rt` as an instruction names it: 31 is XZR and reads as zero.
+    pub fn gpr(&self, rt: u8) -> u64 {
+        self.x.get(usize::from(rt)).copied().unwrap_or(0)
+    }
+
+    /// Writes general register `rt`; 31 is XZR and takes no write (it is never SP here).
+    pub fn set_gpr(&mut self, rt: u8, value: u64) {
+        if let Some(x) = self.x.get_mut(usize::from(rt)) {
+            *x = value;
+        }
+    }
+
+    /// Steps over the instruction at PC, which has been done for the guest. `is_long` is
+    /// `ESR_EL2.IL`. A completed instruction also advances software step and leaves BTYPE 0
+    /// (DDI 0487 D2.11, D8.4.3); in AArch32 it advances the IT block (F1.2).
+    pub fn skip(&mut self, is_long: bool) {
+        self.pstate &= !PSTATE_SS;
+        if self.pstate & PSTATE_AARCH32 == 0 {
+            self.pstate &= !PSTATE_BTYPE;
+            self.pc = self.pc.wrapping_add(4);
+        } else {
+            self.pstate = advance_it(self.pstate);
+            let length = if is_long { 4 } else { 2 };
+            self.pc = self.pc.wrapping_add(length) & 0xffff_ffff;
+        }
+    }
+}
+
+/// M\[4\] of a saved PSTATE: the state is AArch32's.
+pub const PSTATE_AARCH32: u64 = 1 << 4;
+/// The mode field M\[3:0\]: 0 is EL0, 4 EL1t, 5 EL1h.
+pub const PSTATE_MODE: u64 = 0xf;
+/// A software step is active.
+const PSTATE_SS: u64 = 1 << 21;
+/// The last instruction was an indirect branch of this kind.
+const PSTATE_BTYPE: u64 = 3 << 10;
+
+/// `SPSR_EL2` of AArch32 keeps IT\[7:2\] in bits 15:10 and IT\[1:0\] in 26:25 (DDI 0487
+/// C5.2.19). The last instruction of a block clears it, any other shifts IT\[4:0\].
+fn advance_it(pstate: u64) -> u64 {
+    let it = (pstate >> 10 & 0x3f) << 2 | pstate >> 25 & 3;
+    let next = if it & 7 == 0 {
+        0
+    } else {
+        it & 0xe0 | it << 1 & 0x1f
+    };
+    pstate & !(0x3f << 10 | 3 << 25) | next >> 2 << 10 | (next & 3) << 25
 }
 
 impl core::ops::Index<SysReg> for Context {
@@ -130,3 +178,6 @@ impl core::ops::IndexMut<SysReg> for Context {
         &mut self.sys[reg as usize]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! The host's calls: from registers to a function, and back.
+
+use crate::abi::error::AGAIN;
+use crate::abi::{Call, Error, VERSION, WARD_UID, smccc};
+use crate::lock::{Order, level};
+use crate::machine::Machine;
+use crate::vm::{Destroyed, Verified};
+use crate::ward::Ward;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// `x0..x7` of a call and of its answer.
+pub type Registers = [u64; 8];
+
+/// A call that was carried out: `x0`, then `x1..`.
+struct Answer {
+    status: i64,
+    results: [u64; 7],
+}
+
+impl Answer {
+    const DONE: Answer = Answer {
+        status: 0,
+        results: [0; 7],
+    };
+
+    fn value(value: u64) -> Self {
+        let mut answer = Self::DONE;
+        answer.results[0] = value;
+        answer
+    }
+
+    fn again(left: u64) -> Self {
+        Answer {
+            status: AGAIN,
+            ..Self::value(left)
+        }
+    }
+}
+
+impl<M: Machine> Ward<M> {
+    /// Answers an HVC of the host's: `x0..x7` in, `x0..x7` out. A refused call changed nothing
+    /// (I9).
+    pub fn host_call(&self, registers: &mut Registers) {
+        if let Some(answer) = discovery(registers[0]) {
+            *registers = answer;
+            return;
+        }
+        self.stats.calls.fetch_add(1, Relaxed);
+        let result = match Call::from_function_id(registers[0]) {
+            Some(call) => self.dispatch(&mut Order::top(), call, registers),
+            None => Err(Error::NotSupported),
+        };
+        let answer = result.unwrap_or_else(|error| {
+            self.stats.refused.fetch_add(1, Relaxed);
+            Answer {
+                status: error.code(),
+                results: [0; 7],
+            }
+        });
+        registers[0] = answer.status as u64;
+        registers[1..].copy_from_slice(&answer.results);
+    }
+
+    fn dispatch(
+        &self,
+        order: &mut Order<'_, level::Top>,
+        call: Call,
+        registers: &Registers,
+    ) -> Result<Answer, Error> {
+        let [_, a, b, c, d, e, ..] = *registers;
+        let done = |()| Answer::DONE;
+        match call {
+            Call::Version => Ok(Answer::value(u64::from(VERSION))),
+            Call::Info => self.info(order, a).map(Answer::value),
+            Call::HostDonate => self.host_donate(order, a, b).map(done),
+            Call::LogRead => Ok(self.log_read(order, a)),
+            Call::StatRead => self.stat_read(order, a, b).map(Answer::value),
+            Call::VmRegister => self.vm_register(order, a, b, c, d).map(Answer::value),
+            Call::VcpuRegister => self.vcpu_register(order, a, b, c, d).map(done),
+            Call::VmDonate => self.vm_donate(order, a, b, c).map(done),
+            Call::VmReclaimPool => self.vm_reclaim_pool(order, a).map(Answer::value),
+            Call::VmSetBootInfo => self.vm_set_boot_info(order, a, b, c).map(done),
+            Call::VmRemapImage => self.vm_remap_image(order, a, b, c, d, e).map(done),
+            Call::VmVerifyImages => {
+                self.vm_verify_images(order, a)
+                    .map(|verified| match verified {
+                        Verified::All => Answer::DONE,
+                        Verified::Left(bytes) => Answer::again(bytes),
+                    })
+            }
+            Call::VcpuRun => self.vcpu_run(order, a, b).map(Answer::value),
+            Call::VmMap => self.vm_map(order, a, b, c, d, e).map(done),
+            Call::VmUnmap => self.vm_unmap(order, a, b, c).map(done),
+            Call::VmWriteProtect => self.vm_write_protect(order, a, b, c).map(done),
+            Call::VmAge => self.vm_age(order, a, b, c).map(Answer::value),
+            Call::VmMapIo => self.vm_map_io(order, a, b, c, d).map(done),
+            Call::VmClearRange => self.vm_clear_range(order, a, b, c).map(Answer::value),
+            Call::VmSetCntvoff => self.vm_set_cntvoff(order, a, b).map(done),
+            Call::VmPowerOff => self.vm_power_off(order, a).map(done),
+            Call::VmDestroy => self.vm_destroy(order, a).map(|destroyed| match destroyed {
+                Destroyed::All => Answer::DONE,
+                Destroyed::Left => Answer::again(1),
+            }),
+            Call::SmmuAlloc
+            | Call::SmmuFree
+            | Call::SmmuMap
+            | Call::SmmuClear
+            | Call::SmmuIovaToPhys
+            | Call::EncryptBuf
+            | Call::DecryptBuf
+            | Call::SaveCryptVcpu
+            | Call::LoadCryptVcpu => Err(Error::NotSupported),
+        }
+    }
+
+    fn log_read(&self, order: &mut Order<'_, level::Top>, cursor: u64) -> Answer {
+        let chunk = self.log.lock(order).0.read(cursor);
+        let mut answer = Answer::value(chunk.next);
+        answer.results[1] = chunk.len as u64;
+        for (register, bytes) in answer.results[2..]
+            .iter_mut()
+            .zip(chunk.bytes.chunks_exact(8))
+        {
+            for (n, &byte) in bytes.iter().enumerate() {
+                *register |= u64::from(byte) << (8 * n);
+            }
+        }
+        answer
+    }
+}
+
+/// Calls that tell a host what it talks to (DEN0028 6 and 7).
+fn discovery(x0: u64) -> Option<Registers> {
+    let mut answer = [0; 8];
+    match u32::try_from(x0).ok()? {
+        smccc::VENDOR_UID => {
+            for (register, word) in answer.iter_mut().zip(WARD_UID) {
+                *register = u64::from(word);
+            }
+        }
+        smccc::SMCCC_VERSION => answer[0] = smccc::SMCCC_1_2,
+        smccc::SMCCC_ARCH_FEATURES => answer[0] = smccc::NOT_SUPPORTED,
+        _ => return None,
+    }
+    Some(answer)
+}

@@ -1,0 +1,74 @@
+//! Frames leave the host: for Ward, or for a protected VM.
+
+use super::{FrameState, Memory, Range};
+use crate::abi::Error;
+use crate::addr::{BLOCK_FRAMES, Ipa, Pfn, Size};
+use crate::machine::Machine;
+use crate::stage2::UnmapError;
+
+/// Table pages that one call's takes can need: a range of up to 512 frames lies in two regions
+/// of 2 MiB, each to be split from 1 GiB and then from 2 MiB; registering a VM takes two ranges.
+const TAKE_TABLES: u64 = 8;
+/// Table pages that taking leaves in the pool, for host faults and frames that come back.
+const POOL_RESERVE: u64 = 8;
+
+impl<M: Machine> Memory<M> {
+    /// May the host give the range away?
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`] unless all of it is RAM; [`Error::Denied`] if one frame is not an
+    /// idle frame of the host's; [`Error::NoMemory`] if the host's pool is short.
+    pub fn check_take(&self, range: Range) -> Result<(), Error> {
+        self.check_ram(range)?;
+        for n in 0..range.frames {
+            if self.ram_state(range.first.add(n))? != FrameState::HOST_IDLE {
+                return Err(Error::Denied);
+            }
+        }
+        if self.pool.len() < TAKE_TABLES + POOL_RESERVE {
+            return Err(Error::NoMemory);
+        }
+        Ok(())
+    }
+
+    /// Takes the range from the host: unmapped and invalidated, then recorded as `new` says for
+    /// each frame. After [`Memory::check_take`] under the same lock this cannot fail.
+    pub fn take(&mut self, machine: &M, range: Range, new: impl Fn(u64) -> FrameState) {
+        if range.frames == BLOCK_FRAMES && range.first.0.is_multiple_of(BLOCK_FRAMES) {
+            self.unmap_host(machine, range.first, Size::Block2M);
+        } else {
+            for n in 0..range.frames {
+                self.unmap_host(machine, range.first.add(n), Size::Page);
+            }
+        }
+        for n in 0..range.frames {
+            self.set(range.first.add(n), new(n));
+        }
+    }
+
+    /// Removes what the host maps at these frames; a part that is not mapped stays so.
+    pub(super) fn unmap_host(&mut self, machine: &M, first: Pfn, size: Size) {
+        let ipa = Ipa::identity(first);
+        match self.host.can_unmap(machine, self.pool.len(), ipa, size) {
+            Ok(_) => {
+                self.host.unmap(machine, &mut self.pool, ipa, size);
+            }
+            // A frame that came back while the pool was empty waits for the host's next access.
+            Err(UnmapError::NotMapped) => {}
+            // Pages of the block are mapped apart.
+            Err(UnmapError::Mixed) => {
+                for n in 0..size.frames() {
+                    self.unmap_host(machine, first.add(n), Size::Page);
+                }
+            }
+            Err(error) => unreachable!("unmapping {first:?} from the host: {error:?}"),
+        }
+    }
+
+    /// Adds frames that were taken and zeroed to the pool of the host's tables.
+    pub fn add_to_pool(&mut self, machine: &M, range: Range) {
+        for n in 0..range.frames {
+            self.pool.push(machine, range.first.add(n));
+        }
+    }
+}

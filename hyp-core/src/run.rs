@@ -1,0 +1,225 @@
+//! Running a vCPU: in, out, and everything a trap can mean in between.
+//!
+//! A run moves the vCPU out of its VM's record, so that its registers belong to this CPU alone;
+//! what the host gets to see leaves through [`exit::filter`](crate::vcpu::exit::filter) and
+//! nothing else (I8). The run page is read once, before anything changed, and written before the
+//! vCPU is back in its record: until then it is pinned.
+
+mod abort;
+mod call;
+mod entry;
+
+use crate::abi::Error;
+use crate::abi::run::{RunOut, exit};
+use crate::addr::{VcpuId, VmId};
+use crate::lock::{Order, level};
+use crate::machine::{Machine, RunParams, Trap};
+use crate::vcpu::context::Context;
+use crate::vcpu::encoding::Encoding;
+use crate::vcpu::idregs;
+use crate::vcpu::inject::{self, Kind};
+use crate::vcpu::pending::Pending;
+use crate::vcpu::sysreg::{self, Action};
+use crate::vcpu::trap::{self, Event};
+use crate::vm::Frames;
+use crate::ward::Ward;
+
+/// A vCPU at rest.
+#[derive(Debug)]
+pub struct Vcpu {
+    /// Its registers.
+    pub context: Context,
+    /// What its last exit left to be settled.
+    pub pending: Pending,
+}
+
+impl Vcpu {
+    /// A vCPU that nobody has started: a protected one gets its first instruction from the
+    /// manifest or from a CPU_ON, a normal one from the host.
+    pub fn new() -> Self {
+        Vcpu {
+            context: Context::reset(0, 0),
+            pending: Pending::Nothing,
+        }
+    }
+}
+
+impl Default for Vcpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A vCPU out of its record.
+struct Running<M: Machine> {
+    vcpu: M::Placed<Vcpu>,
+    vm: VmId,
+    index: u64,
+    frames: Frames,
+    params: RunParams,
+    /// Traps answered without the host, to be added to the VM's counter.
+    answered: u64,
+    /// What the exit will say, before it is filtered.
+    out: RunOut,
+}
+
+/// What to do after a trap.
+enum Next {
+    /// Back into the guest.
+    Resume,
+    /// To the host with [`Running::out`], and with this left to settle at the next entry.
+    Exit(Pending),
+}
+
+impl<M: Machine> Running<M> {
+    /// To the host.
+    fn exit(&mut self, out: RunOut, pending: Pending) -> Next {
+        self.out = out;
+        Next::Exit(pending)
+    }
+
+    /// To the host with nothing but a reason.
+    fn exit_plain(&mut self, reason: u64) -> Next {
+        let out = RunOut {
+            reason,
+            ..RunOut::default()
+        };
+        self.exit(out, Pending::Nothing)
+    }
+}
+
+impl<M: Machine> Ward<M> {
+    /// [`Call::VcpuRun`](crate::abi::Call::VcpuRun).
+    pub(crate) fn vcpu_run(
+        &self,
+        order: &mut Order<'_, level::Top>,
+        vm: u64,
+        vcpu: u64,
+    ) -> Result<u64, Error> {
+        match self.begin_run(order, vm, vcpu)? {
+            None => Ok(exit::CPU_OFF),
+            Some(mut running) => {
+                self.run_loaded(order, &mut running);
+                Ok(self.end_run(order, running))
+            }
+        }
+    }
+
+    fn run_loaded(&self, order: &mut Order<'_, level::Top>, running: &mut Running<M>) {
+        let params = running.params;
+        self.machine.load_vcpu(&mut running.vcpu.context, &params);
+        let pending = loop {
+            let trap = self.machine.enter_guest(&mut running.vcpu.context);
+            match self.answer(order, running, trap) {
+                Next::Resume => running.answered += 1,
+                Next::Exit(pending) => break pending,
+            }
+        };
+        self.machine.unload_vcpu(&mut running.vcpu.context, &params);
+        running.vcpu.pending = pending;
+    }
+
+    fn answer(
+        &self,
+        order: &mut Order<'_, level::Top>,
+        running: &mut Running<M>,
+        trap: Trap,
+    ) -> Next {
+        let (esr, far, hpfar) = match trap {
+            Trap::Irq => return running.exit_plain(exit::IRQ),
+            Trap::SError => return running.exit_plain(exit::SERROR),
+            Trap::Sync { esr, far, hpfar } => (esr, far, hpfar),
+        };
+        match trap::classify(esr, far, hpfar) {
+            Event::Call { immediate } => self.guest_call(order, running, immediate, esr),
+            Event::Memory(abort) => self.guest_abort(order, running, abort, esr),
+            Event::Wait { is_long } => {
+                running.vcpu.context.skip(is_long);
+                running.exit_plain(exit::WAIT)
+            }
+            Event::Smc => {
+                let context = &mut running.vcpu.context;
+                context.x[0] = crate::abi::smccc::NOT_SUPPORTED;
+                context.skip(true);
+                Next::Resume
+            }
+            Event::Sysreg(access) => self.guest_sysreg(order, running, access, esr),
+            Event::Inject(kind) => self.inject(running, kind),
+        }
+    }
+
+    /// The guest takes an exception, at the instruction it is at.
+    fn inject(&self, running: &mut Running<M>, kind: Kind) -> Next {
+        inject::deliver(
+            &mut running.vcpu.context,
+            kind,
+            |context, reg| self.machine.guest_sysreg(context, reg),
+            |context, reg, value| self.machine.set_guest_sysreg(context, reg, value),
+        );
+        Next::Resume
+    }
+
+    fn guest_sysreg(
+        &self,
+        order: &mut Order<'_, level::Top>,
+        running: &mut Running<M>,
+        access: crate::vcpu::esr::SysAccess,
+        esr: u64,
+    ) -> Next {
+        let context = &mut running.vcpu.context;
+        match sysreg::decide(access) {
+            Action::Undefined => {
+                self.log_once(order, running.vm, access.reg);
+                return self.inject(running, Kind::Undefined);
+            }
+            Action::Host => {
+                let out = RunOut {
+                    reason: exit::SYSREG,
+                    write: u64::from(access.write),
+                    value: if access.write {
+                        context.gpr(access.rt)
+                    } else {
+                        0
+                    },
+                    esr,
+                    ..RunOut::default()
+                };
+                return running.exit(out, Pending::sysreg(access.rt, access.write));
+            }
+            Action::Read(value) => context.set_gpr(access.rt, value),
+            Action::ReadId { crm, op2 } => {
+                let hardware = self.machine.id_register(crm, op2);
+                let bits = self.config.geometry.ipa_bits();
+                let value = idregs::id_register(crm, op2, hardware, bits.into());
+                context.set_gpr(access.rt, value);
+            }
+            Action::ReadOwn(reg, mask) => {
+                let value = self.machine.guest_sysreg(context, reg) & mask;
+                context.set_gpr(access.rt, value);
+            }
+            Action::WriteOwn(reg, mask) => {
+                let value = context.gpr(access.rt) & mask;
+                self.machine.set_guest_sysreg(context, reg, value);
+            }
+            Action::Ignore => {}
+        }
+        context.skip(true);
+        Next::Resume
+    }
+
+    /// Says once per register that a guest used one it does not have.
+    fn log_once(&self, order: &mut Order<'_, level::Top>, vm: VmId, reg: Encoding) {
+        if self.unknown.first_time(reg) {
+            let name = sysreg::describe(reg);
+            self.log_below(
+                order,
+                format_args!("vm {}: UNDEF for its use of {name}", vm.0),
+            );
+        }
+    }
+
+    /// The number of a vCPU as the guest sees it.
+    fn mpidr(index: u64) -> u64 {
+        VcpuId(index as u8).mpidr()
+    }
+}

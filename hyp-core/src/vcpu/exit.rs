@@ -1,0 +1,179 @@
+//! What the host learns of a protected vCPU at an exit (I8): one row a reason, nothing else.
+//!
+//! The virtual interrupt controller's words pass at every exit: the host emulates the rest of
+//! that controller and gave Ward their first values.
+
+use crate::abi::run::{RunOut, exit};
+use crate::addr::PAGE_SIZE;
+
+/// What an exit shows: the bits of each field of [`RunOut`] that pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// Reason, see [`exit`].
+    pub reason: u64,
+    /// Its name in the manual and the C header.
+    pub name: &'static str,
+    /// When it happens and what the host does.
+    pub what: &'static str,
+    /// [`RunOut::ipa`].
+    pub ipa: u64,
+    /// [`RunOut::size`].
+    pub size: u64,
+    /// [`RunOut::write`].
+    pub write: u64,
+    /// [`RunOut::value`], and only when `write` shows 1: what a guest reads is not the host's.
+    pub value: u64,
+    /// [`RunOut::arg1`]. `arg2` and `arg3` never pass.
+    pub arg1: u64,
+    /// [`RunOut::esr`].
+    pub esr: u64,
+}
+
+/// The whole of a field.
+const ALL: u64 = u64::MAX;
+/// The page of an address.
+const PAGE: u64 = !(PAGE_SIZE - 1);
+/// The syndrome of a system-register access without Rt, bits 9:5 (DDI 0487 D24.2.44).
+const ESR_NO_RT: u64 = 0xffff_ffff & !(31 << 5);
+
+const NOTHING: Row = Row {
+    reason: 0,
+    name: "",
+    what: "",
+    ipa: 0,
+    size: 0,
+    write: 0,
+    value: 0,
+    arg1: 0,
+    esr: 0,
+};
+
+/// All exits, in order of their reason.
+pub const DISCLOSURE: &[Row] = &[
+    Row {
+        reason: exit::IRQ,
+        name: "irq",
+        what: "A physical interrupt is pending for the host.",
+        ..NOTHING
+    },
+    Row {
+        reason: exit::WAIT,
+        name: "wait",
+        what: "The guest waits for an interrupt or event.",
+        ..NOTHING
+    },
+    Row {
+        reason: exit::MMIO,
+        name: "mmio",
+        what: "The guest accesses emulated device memory; a read is answered in value.",
+        ipa: ALL,
+        size: 0xf,
+        write: 1,
+        value: ALL,
+        ..NOTHING
+    },
+    Row {
+        reason: exit::MEMORY,
+        name: "memory",
+        what: "Memory the guest may have is not there: map it and run again.",
+        ipa: PAGE,
+        write: 1,
+        ..NOTHING
+    },
+    Row {
+        reason: exit::CPU_ON,
+        name: "cpu_on",
+        what: "The guest turned on vCPU arg1: run it.",
+        arg1: 0xff,
+        ..NOTHING
+    },
+    Row {
+        reason: exit::CPU_OFF,
+        name: "cpu_off",
+        what: "The vCPU is off.",
+        ..NOTHING
+    },
+    Row {
+        reason: exit::SYSTEM_OFF,
+        name: "system_off",
+        what: "The guest turned the VM off.",
+        ..NOTHING
+    },
+    Row {
+        reason: exit::SYSTEM_RESET,
+        name: "system_reset",
+        what: "The guest turned the VM off and wants it built anew.",
+        ..NOTHING
+    },
+    Row {
+        reason: exit::SYSREG,
+        name: "sysreg",
+        what: "A register of the interrupt controller or the physical timer, for the host to \
+               emulate; a read is answered in value.",
+        write: 1,
+        value: ALL,
+        esr: ESR_NO_RT,
+        ..NOTHING
+    },
+    Row {
+        reason: exit::CALL,
+        name: "call",
+        what: "Normal VMs only: a call of the guest.",
+        ..NOTHING
+    },
+    Row {
+        reason: exit::POOL,
+        name: "pool",
+        what: "The VM's pool of table pages is empty: donate and run again.",
+        ..NOTHING
+    },
+    Row {
+        reason: exit::SERROR,
+        name: "serror",
+        what: "An SError interrupted the guest, which takes it as its own.",
+        ..NOTHING
+    },
+];
+
+impl Row {
+    /// Names of the fields that pass, for the manual, in the order of [`RunOut::FIELDS`].
+    pub fn fields(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let fields = [
+            ("ipa", self.ipa),
+            ("size", self.size),
+            ("write", self.write),
+            ("value", self.value),
+            ("arg1", self.arg1),
+            ("esr", self.esr),
+        ];
+        fields
+            .into_iter()
+            .filter(|field| field.1 != 0)
+            .map(|field| field.0)
+    }
+}
+
+/// What goes into the run page: `out` itself for a normal VM, what the row of its reason lets
+/// pass for a protected one.
+pub fn filter(out: RunOut, protected: bool) -> RunOut {
+    if !protected {
+        return out;
+    }
+    let row = DISCLOSURE.iter().find(|row| row.reason == out.reason);
+    let row = row.unwrap_or(&NOTHING);
+    let write = out.write & row.write;
+    RunOut {
+        reason: out.reason,
+        ipa: out.ipa & row.ipa,
+        size: out.size & row.size,
+        write,
+        value: if write == 1 { out.value & row.value } else { 0 },
+        arg1: out.arg1 & row.arg1,
+        esr: out.esr & row.esr,
+        gic: out.gic,
+        ..RunOut::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What of the interrupt state a host asks for reaches the virtual CPU interface (IHI 0069 12.4).
+//!
+//! A list register can name a physical interrupt that the guest then deactivates: only the virtual
+//! timer's is a guest's to deactivate. Combinations that the architecture calls UNPREDICTABLE do
+//! not reach hardware.
+
+use crate::abi::MAX_LIST_REGISTERS;
+use crate::abi::run::Gic;
+
+/// `ICH_HCR_EL2`: En to VGrp1DIE, vSGIEOICount, TDIR and EOIcount. Not TC, TALL0, TALL1 and TSEI:
+/// they trap registers that nobody emulates. Not DVIM: Ward has no direct injection.
+const HCR: u64 = 0xff | 1 << 8 | 1 << 14 | 0x1f << 27;
+/// `ICH_VMCR_EL2`: VPMR, VBPR0, VBPR1, VEOIM, VCBPR, VFIQEn, VAckCtl, VENG1, VENG0.
+const VMCR: u64 = 0xffff_ffff & !(0xff << 10) & !(0xf << 5);
+/// `ICH_AP0R<n>_EL2`, `ICH_AP1R<n>_EL2`.
+const ACTIVE_PRIORITIES: u64 = 0xffff_ffff;
+
+/// The virtual timer's interrupt, PPI 27 (BSA, DEN0094, PPI assignments).
+const VIRTUAL_TIMER: u64 = 27;
+
+const LR_VINTID: u64 = 0xffff_ffff;
+const LR_PINTID_SHIFT: u32 = 32;
+const LR_PINTID: u64 = 0x1fff << LR_PINTID_SHIFT;
+/// With HW clear, the one bit of pINTID that means something: maintenance interrupt at EOI.
+const LR_EOI: u64 = 1 << 41;
+const LR_PRIORITY: u64 = 0xff << 48;
+const LR_GROUP: u64 = 1 << 60;
+const LR_HW: u64 = 1 << 61;
+const LR_PENDING: u64 = 1 << 62;
+const LR_ACTIVE: u64 = 1 << 63;
+const LR_STATE: u64 = LR_PENDING | LR_ACTIVE;
+
+/// INTIDs of SGIs, PPIs and SPIs end here; four special ones follow.
+const INTERRUPTS: u64 = 1020;
+/// INTIDs of LPIs, as wide as every implementation has them.
+const LPIS: core::ops::Range<u64> = 8192..0x1_0000;
+
+/// The state to load. `saved` is what the vCPU left at its last exit: a protected guest's own
+/// registers (priority mask, enables, active priorities) come from there, not from the host.
+pub fn sanitise(request: &Gic, saved: &Gic, protected: bool, list_registers: u8) -> Gic {
+    let own = if protected { saved } else { request };
+    let limit = MAX_LIST_REGISTERS.min(list_registers.into());
+    let used = usize::try_from(request.used).map_or(limit, |used| used.min(limit));
+    let mut lr = [0; MAX_LIST_REGISTERS];
+    for at in 0..used {
+        let sane = list_register(request.lr[at]);
+        if !conflicts(&lr[..at], sane) {
+            lr[at] = without_second_hardware(&lr[..at], sane);
+        }
+    }
+    Gic {
+        hcr: request.hcr & HCR,
+        vmcr: own.vmcr & VMCR,
+        used: used as u64,
+        ap0r: own.ap0r.map(|word| word & ACTIVE_PRIORITIES),
+        ap1r: own.ap1r.map(|word| word & ACTIVE_PRIORITIES),
+        lr,
+    }
+}
+
+/// One list register in a legal form; zero if it names no interrupt.
+fn list_register(lr: u64) -> u64 {
+    let vintid = lr & LR_VINTID;
+    if vintid >= INTERRUPTS && !LPIS.contains(&vintid) {
+        return 0;
+    }
+    let kept = lr & (LR_VINTID | LR_PRIORITY | LR_GROUP | LR_STATE);
+    let pintid = (lr & LR_PINTID) >> LR_PINTID_SHIFT;
+    if lr & LR_HW != 0 && pintid == VIRTUAL_TIMER {
+        // The distributor holds "active and pending" of a hardware interrupt.
+        let state = if lr & LR_ACTIVE != 0 { LR_PENDING } else { 0 };
+        kept & !state | LR_HW | lr & LR_PINTID
+    } else if lr & LR_HW != 0 {
+        kept
+    } else {
+        kept | lr & LR_EOI
+    }
+}
+
+/// Is its interrupt in an earlier list register already? Inactive ones count for nothing.
+fn conflicts(earlier: &[u64], lr: u64) -> bool {
+    let same = |other: &u64| other & LR_STATE != 0 && other & LR_VINTID == lr & LR_VINTID;
+    lr & LR_STATE != 0 && earlier.iter().any(same)
+}
+
+/// One list register stands for the physical interrupt; a further one becomes software's.
+fn without_second_hardware(earlier: &[u64], lr: u64) -> u64 {
+    if lr & LR_HW != 0 && earlier.iter().any(|other| other & LR_HW != 0) {
+        lr & !(LR_HW | LR_PINTID)
+    } else {
+        lr
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Calls of guests: HVC under the SMC Calling Convention (DEN0028).
+//!
+//! Ward answers a protected guest itself and the host sees none of its calls. A normal VM's calls
+//! are all the host's, as in plain KVM: PSCI state, firmware versions and filters live there.
+
+use super::{psci, trng};
+use crate::abi::smccc::{self, KVM_UID, SMCCC_1_2};
+use crate::addr::{Ipa, PAGE_SIZE, VcpuId};
+
+/// What a call asks for. The first two need nothing but registers, the rest the VM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// `x0..x3` become these.
+    Return([u64; 4]),
+    /// `x0` becomes NOT_SUPPORTED, `x1..x3` are kept.
+    NotSupported,
+    /// PSCI CPU_ON. That there is such a target and that it is off is left to check.
+    CpuOn {
+        /// The vCPU to start.
+        target: VcpuId,
+        /// Its first instruction.
+        entry: u64,
+        /// Its `x0`.
+        context: u64,
+    },
+    /// PSCI CPU_OFF.
+    CpuOff,
+    /// PSCI CPU_SUSPEND: `x0` becomes SUCCESS, then exit WAIT.
+    Suspend,
+    /// PSCI SYSTEM_OFF.
+    SystemOff,
+    /// PSCI SYSTEM_RESET or SYSTEM_RESET2.
+    SystemReset,
+    /// PSCI AFFINITY_INFO: 0 on, 1 off, 2 about to be on.
+    AffinityInfo(VcpuId),
+    /// Share this page with the host; `x0` becomes SUCCESS or [`KVM_INVALID`].
+    Share(Ipa),
+    /// Stop sharing it.
+    Unshare(Ipa),
+    /// Treat this page as emulated device memory.
+    MmioGuard(Ipa),
+    /// TRNG_RND: [`trng::answer`].
+    Random {
+        /// How many.
+        bits: u8,
+        /// The 64-bit form.
+        wide: bool,
+    },
+    /// Exit [`CALL`](crate::abi::run::exit::CALL).
+    ToHost,
+}
+
+impl Action {
+    /// A result in `x0`, the others zero.
+    pub const fn value(x0: u64) -> Self {
+        Action::Return([x0, 0, 0, 0])
+    }
+}
+
+/// `x1..x3` of a call, cut to 32 bits for a 32-bit function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Args(pub(super) [u64; 3]);
+
+/// Who calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// The VM is protected.
+    pub protected: bool,
+    /// The CPU has a source of randomness.
+    pub entropy: bool,
+}
+
+/// KVM's INVALID_PARAMETER, which is not the SMCCC's -2.
+pub const KVM_INVALID: u64 = -3_i64 as u64;
+
+/// What the KVM vendor service consists of (Linux, `Documentation/virt/kvm/arm/hypercalls.rst`).
+#[derive(Clone, Copy)]
+enum Kvm {
+    Features,
+    MemInfo,
+    Page(fn(Ipa) -> Action),
+}
+
+const KVM_FUNCTIONS: &[(u32, Kvm)] = &[
+    (smccc::KVM_FEATURES, Kvm::Features),
+    (smccc::KVM_MEMINFO, Kvm::MemInfo),
+    (smccc::KVM_MEM_SHARE, Kvm::Page(Action::Share)),
+    (smccc::KVM_MEM_UNSHARE, Kvm::Page(Action::Unshare)),
+    (smccc::KVM_MMIO_GUARD, Kvm::Page(Action::MmioGuard)),
+];
+
+/// Functions that SMCCC_ARCH_FEATURES says are there. The workarounds are not: they are EL3
+/// firmware's, and a guest that needs none learns so from CSV2 and CSV3 in its ID registers.
+const ARCH_FUNCTIONS: [u32; 2] = [smccc::SMCCC_VERSION, smccc::SMCCC_ARCH_FEATURES];
+
+/// What a guest's HVC with this immediate and these `x0..x3` asks for. `is_ram` says whether an
+/// IPA is memory the VM may run from.
+pub fn decide(
+    immediate: u16,
+    regs: [u64; 4],
+    caller: Caller,
+    is_ram: impl Fn(u64) -> bool,
+) -> Action {
+    if !caller.protected {
+        return Action::ToHost;
+    }
+    if immediate != 0 {
+        return Action::NotSupported; // reserved, DEN0028 2.9
+    }
+    let [x0, x1, x2, x3] = regs;
+    let id = x0 as u32; // W0 names the function, DEN0028 3.1
+    let args = if id & smccc::psci::SMC64 != 0 {
+        Args([x1, x2, x3])
+    } else {
+        Args([x1, x2, x3].map(|x| x & 0xffff_ffff))
+    };
+    let entropy = || {
+        if caller.entropy {
+            trng::decide(id, args)
+        } else {
+            None
+        }
+    };
+    arch(id, args)
+        .or_else(|| kvm(id, args))
+        .or_else(|| psci::decide(id, args, is_ram))
+        .or_else(entropy)
+        .unwrap_or(Action::NotSupported)
+}
+
+fn arch(id: u32, args: Args) -> Option<Action> {
+    match id {
+        smccc::SMCCC_VERSION => Some(Action::value(SMCCC_1_2)),
+        smccc::SMCCC_ARCH_FEATURES => Some(if ARCH_FUNCTIONS.contains(&(args.0[0] as u32)) {
+            Action::value(0)
+        } else {
+            Action::NotSupported
+        }),
+        smccc::VENDOR_UID => Some(Action::Return(KVM_UID.map(u64::from))),
+        _ => None,
+    }
+}
+
+fn kvm(id: u32, args: Args) -> Option<Action> {
+    let row = KVM_FUNCTIONS.iter().find(|row| row.0 == id)?;
+    let [a1, a2, a3] = args.0;
+    Some(match row.1 {
+        Kvm::Features => Action::value(kvm_bitmap()),
+        Kvm::MemInfo if a1 | a2 | a3 == 0 => Action::value(PAGE_SIZE),
+        Kvm::Page(action) if a2 | a3 == 0 => match Ipa::page(a1) {
+            Ok(page) => action(page),
+            Err(_) => Action::value(KVM_INVALID),
+        },
+        Kvm::MemInfo | Kvm::Page(_) => Action::value(KVM_INVALID),
+    })
+}
+
+/// A bit for each function, by the low bits of its number.
+fn kvm_bitmap() -> u64 {
+    KVM_FUNCTIONS.iter().map(|row| 1 << (row.0 & 0x1f)).sum()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! What a trap means: one table from exception classes to what the run loop does.
+//!
+//! No class halts anything. What has no row is an instruction the guest does not have.
+
+use super::esr::{Class, Esr, Fault, SysAccess};
+use super::inject::Kind;
+use super::mmio::Access;
+use crate::addr::Ipa;
+
+/// What happened in the guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// WFI or WFE: [skip](super::context::Context::skip) it, then exit
+    /// [`WAIT`](crate::abi::run::exit::WAIT).
+    Wait {
+        /// The instruction is 32 bits long; a Thumb one may not be.
+        is_long: bool,
+    },
+    /// HVC: [`super::guest_call::decide`]. PC is past it already.
+    Call {
+        /// The instruction's immediate.
+        immediate: u16,
+    },
+    /// SMC: traps before it executes, so it is skipped; `x0` becomes NOT_SUPPORTED.
+    Smc,
+    /// MSR or MRS: [`super::sysreg::decide`].
+    Sysreg(SysAccess),
+    /// Stage 2 refused an access.
+    Memory(Abort),
+    /// The guest takes this now, at this PC.
+    Inject(Kind),
+}
+
+/// A stage-2 abort of a guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Abort {
+    esr: Esr,
+    far: u64,
+    /// The address: exact for data, page aligned on a walk of the guest's tables.
+    pub ipa: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Handling {
+    Wait,
+    Call,
+    Smc,
+    Sysreg,
+    Abort,
+}
+
+/// EC classes with an answer of their own; all others are [`Kind::Undefined`].
+const HANDLING: &[(Class, Handling)] = &[
+    (Class::Wfx, Handling::Wait),
+    (Class::Hvc64, Handling::Call),
+    (Class::Smc64, Handling::Smc),
+    (Class::Sys64, Handling::Sysreg),
+    (Class::InstructionAbortLower, Handling::Abort),
+    (Class::DataAbortLower, Handling::Abort),
+];
+
+/// Reads a synchronous trap of a guest.
+pub fn classify(esr: u64, far: u64, hpfar: u64) -> Event {
+    let esr = Esr::new(esr);
+    let class = esr.class();
+    let handling = HANDLING.iter().find(|row| row.0 == class);
+    match handling.map(|row| row.1) {
+        Some(Handling::Wait) => Event::Wait {
+            is_long: esr.is_long(),
+        },
+        Some(Handling::Call) => Event::Call {
+            immediate: esr.immediate(),
+        },
+        Some(Handling::Smc) => Event::Smc,
+        Some(Handling::Sysreg) => Event::Sysreg(esr.sys_access()),
+        Some(Handling::Abort) => {
+            let ipa = esr.fault_ipa(hpfar, far);
+            let abort = Abort { esr, far, ipa };
+            if esr.fault().is_stage2() {
+                Event::Memory(abort)
+            } else {
+                Event::Inject(abort.refusal())
+            }
+        }
+        None => Event::Inject(Kind::Undefined),
+    }
+}
+
+impl Abort {
+    /// The page.
+    pub const fn page(&self) -> Ipa {
+        Ipa::containing(self.ipa)
+    }
+
+    /// An instruction was fetched.
+    pub fn is_fetch(&self) -> bool {
+        self.esr.class() == Class::InstructionAbortLower
+    }
+
+    /// What failed.
+    pub fn fault(&self) -> Fault {
+        self.esr.fault()
+    }
+
+    /// The access needs write permission. On a walk only an update of flags in a table does, and
+    /// that shows as a permission fault: else tables in read-only memory could not be walked.
+    pub fn is_write(&self) -> bool {
+        if self.is_fetch() {
+            false
+        } else if self.esr.on_walk() {
+            matches!(self.fault(), Fault::Permission(_))
+        } else {
+            self.esr.data_abort().write
+        }
+    }
+
+    /// The device access this is, if Ward can hand it on (see [`Access::new`]).
+    pub fn device_access(&self, pstate: u64, sctlr: u64) -> Option<Access> {
+        if self.is_fetch() {
+            return None;
+        }
+        Access::new(&self.esr.data_abort(), self.ipa, pstate, sctlr)
+    }
+
+    /// What the guest takes when the access is refused: a synchronous external abort.
+    pub fn refusal(&self) -> Kind {
+        let far = self.far;
+        if self.is_fetch() {
+            Kind::InstructionAbort { far }
+        } else {
+            let write = self.esr.data_abort().write;
+            Kind::DataAbort { far, write }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Calls that map memory into a VM at fault time, and device memory before it starts.
+
+use super::build::host_range;
+use super::{GUEST_DEVICE, GUEST_RAM, State, Vm};
+use crate::abi::Error;
+use crate::addr::{Ipa, PAGE_SIZE, Pfn, Size};
+use crate::lock::{Order, level};
+use crate::machine::Machine;
+use crate::memory::{FrameState, Range};
+use crate::stage2::{Attrs, MapError, MemoryKind};
+use crate::ward::Ward;
+
+/// Permission bits of [`Call::VmMap`](crate::abi::Call::VmMap).
+const PROT_WRITE: u64 = 1;
+const PROT_EXECUTE: u64 = 2;
+const PROT_ALL: u64 = PROT_WRITE | PROT_EXECUTE;
+
+/// A leaf that a host asked for: addresses aligned to its size.
+#[derive(Clone, Copy)]
+pub(crate) struct LeafRequest {
+    pub(crate) ipa: Ipa,
+    pub(crate) size: Size,
+}
+
+impl LeafRequest {
+    /// # Errors
+    /// [`Error::InvalidArgument`] for an unknown order, [`Error::BadAddress`] for a misaligned
+    /// address.
+    pub(crate) fn new(ipa: u64, order: u64) -> Result<Self, Error> {
+        let size = Size::from_order(order)?;
+        let ipa = Ipa::page(ipa)?;
+        if !ipa.is_aligned(size) {
+            return Err(Error::BadAddress);
+        }
+        Ok(LeafRequest { ipa, size })
+    }
+
+    /// The frames a host wants there.
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`] when they are not aligned to the leaf (kcore item 8: hardware
+    /// ignores the low bits of a block's address, so what is checked would not be what is mapped).
+    pub(crate) fn frames(self, pa: u64) -> Result<Range, Error> {
+        let first = Pfn::from_host_pa(pa)?;
+        if !first.0.is_multiple_of(self.size.frames()) {
+            return Err(Error::BadAddress);
+        }
+        Ok(Range {
+            first,
+            frames: self.size.frames(),
+        })
+    }
+}
+
+/// The error a host sees when a table has no place for a leaf.
+pub(crate) fn map_error(error: MapError) -> Error {
+    match error {
+        MapError::Misaligned | MapError::OutOfRange => Error::BadAddress,
+        MapError::Occupied => Error::Exists,
+        MapError::NoTables(_) => Error::NoMemory,
+    }
+}
+
+impl<M: Machine> Ward<M> {
+    /// [`Call::VmMap`](crate::abi::Call::VmMap).
+    pub(crate) fn vm_map(
+        &self,
+        order: &mut Order<'_, level::Top>,
+        vm: u64,
+        ipa: u64,
+        pa: u64,
+        leaf_order: u64,
+        prot: u64,
+    ) -> Result<(), Error> {
+        if prot & !PROT_ALL != 0 {
+            return Err(Error::InvalidArgument);
+        }
+        let leaf = LeafRequest::new(ipa, leaf_order)?;
+        let frames = leaf.frames(pa)?;
+        self.with_vm(order, vm, |vm, order| {
+            if vm.protected {
+                if prot != PROT_ALL {
+                    return Err(Error::InvalidArgument);
+                }
+                vm.require(&[State::Verified])?;
+                if !vm.is_signed_ram(leaf.ipa, leaf.size.bytes()) {
+                    return Err(Error::BadAddress);
+                }
+                self.donate_leaf(order, vm, leaf, frames, |machine, frame| {
+                    machine.zero_frame(frame)
+                })
+            } else {
+                vm.require(&[State::Ready])?;
+                self.lend_leaf(order, vm, leaf, frames, prot)
+            }
+        })
+    }
+
+    /// Moves frames from the host into a protected VM: out of the host's map, then `prepared`
+    /// with only the VM's lock held, then in the VM's. Checks all, then commits (I9).
+    pub(crate) fn donate_leaf(
+        &self,
+        order: &mut Order<'_, level::Vm>,
+        vm: &mut Vm<M>,
+        leaf: LeafRequest,
+        frames: Range,
+        prepare: impl Fn(&M, Pfn),
+    ) -> Result<(), Error> {
+        let id = vm.id;
+        {
+            let (mut memory, _) = self.memory.lock(order);
+            memory.check_take(frames)?;
+            vm.check_map(&self.machine, leaf, frames.first)?;
+            memory.take(&self.machine, frames, |n| FrameState::Vm {
+                vm: id,
+                ipa: Ipa::containing(leaf.ipa.as_u64() + n * PAGE_SIZE),
+                shared: false,
+            });
+        }
+        for n in 0..frames.frames {
+            prepare(&self.machine, frames.first.add(n));
+        }
+        vm.map_checked(&self.machine, leaf, frames.first, GUEST_RAM);
+        Ok(())
+    }
+
+    /// Lends frames to a normal VM: the host keeps them mapped.
+    fn lend_leaf(
+        &self,
+        order: &mut Order<'_, level::Vm>,
+        vm: &mut Vm<M>,
+        leaf: LeafRequest,
+        frames: Range,
+        prot: u64,
+    ) -> Result<(), Error> {
+        let attrs = Attrs {
+            kind: MemoryKind::Normal,
+            write: prot & PROT_WRITE != 0,
+            execute: prot & PROT_EXECUTE != 0,
+        };
+        let (mut memory, _) = self.memory.lock(order);
+        memory.check_lend(frames)?;
+        vm.check_map(&self.machine, leaf, frames.first)?;
+        memory.lend(frames);
+        vm.map_checked(&self.machine, leaf, frames.first, attrs);
+        Ok(())
+    }
+
+    /// [`Call::VmMapIo`](crate::abi::Call::VmMapIo).
+    pub(crate) fn vm_map_io(
+        &self,
+        order: &mut Order<'_, level::Top>,
+        vm: u64,
+        ipa: u64,
+        pa: u64,
+        frames: u64,
+    ) -> Result<(), Error> {
+        let range = host_range(pa, frames)?;
+        let first = Ipa::page(ipa)?;
+        let bytes = frames * PAGE_SIZE;
+        if first.checked_add(frames).is_none() || Pfn::from_host_pa(pa.wrapping_add(bytes)).is_err()
+        {
+            return Err(Error::BadAddress);
+        }
+        self.with_vm(order, vm, |vm, order| {
+            vm.require(&[State::Ready])?;
+            if vm.protected {
+                if vm.boot.is_none() {
+                    return Err(Error::BadState);
+                }
+                if !vm.is_signed_mmio(ipa, bytes) {
+                    return Err(Error::BadAddress);
+                }
+            }
+            if !self.memory.lock(order).0.is_free_device(range) {
+                return Err(Error::BadAddress);
+            }
+            // All pages are checked, and tables for all of them reserved, before the first is
+            // mapped: up to 512 contiguous pages open at most two tables of each level below the
+            // root.
+            for n in 0..frames {
+                let at = Ipa::containing(ipa + n * PAGE_SIZE);
+                let fits =
+                    vm.stage2
+                        .can_map(&self.machine, u64::MAX, at, range.first.add(n), Size::Page);
+                fits.map_err(map_error)?;
+            }
+            if vm.pool.len() < 2 * u64::from(3 - self.config.geometry.start_level()) {
+                return Err(Error::NoMemory);
+            }
+            for n in 0..frames {
+                let leaf = LeafRequest {
+                    ipa: Ipa::containing(ipa + n * PAGE_SIZE),
+                    size: Size::Page,
+                };
+                vm.map_checked(&self.machine, leaf, range.first.add(n), GUEST_DEVICE);
+            }
+            Ok(())
+        })
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    /// # Errors
+    /// Why the VM's table has no place for the leaf.
+    pub(crate) fn check_map(
+        &self,
+        machine: &M,
+        leaf: LeafRequest,
+        first: Pfn,
+    ) -> Result<(), Error> {
+        self.stage2
+            .can_map(machine, self.pool.len(), leaf.ipa, first, leaf.size)
+            .map_err(map_error)
+    }
+
+    /// Maps after [`Vm::check_map`].
+    pub(crate) fn map_checked(&mut self, machine: &M, leaf: LeafRequest, first: Pfn, attrs: Attrs) {
+        self.stage2
+            .map(machine, &mut self.pool, leaf.ipa, first, leaf.size, attrs);
+        self.stats.mapped += leaf.size.frames();
+    }
+}
