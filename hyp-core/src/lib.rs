@@ -36,6 +36,8 @@ pub mod abi;
 pub mod addr;
 pub mod config;
 pub mod dispatch;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 pub mod lock;
 pub mod log;
 pub mod machine;

@@ -5,7 +5,7 @@
 //! them: nobody can change them in between, and nothing is copied after the check.
 
 use super::map::LeafRequest;
-use super::{Boot, State};
+use super::{Boot, Power, State};
 use crate::abi::Error;
 use crate::abi::manifest::{Limits, Manifest};
 use crate::addr::{Ipa, PAGE_SIZE, Pfn, Size};
@@ -163,6 +163,10 @@ impl<M: Machine> Ward<M> {
                 Ok(Step::Again { bytes_left }) => Ok(Verified::Left(bytes_left)),
                 Ok(Step::Done) => {
                     vm.state = State::Verified;
+                    let (entry, context) = (boot.manifest.entry, boot.manifest.boot_arg);
+                    if let Some((_, power)) = vm.slot_mut(0) {
+                        *power = Power::Pending { entry, context };
+                    }
                     self.log_below(order, format_args!("vm {}: verified", id.0));
                     Ok(Verified::All)
                 }

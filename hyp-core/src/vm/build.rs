@@ -128,13 +128,9 @@ impl<M: Machine> Ward<M> {
                     run,
                 },
             );
-            // A protected guest's secondary vCPUs start by its own CPU_ON; the power of a normal
-            // VM's is the host's affair.
-            *power = if vcpu == 0 || !protected {
-                Power::On
-            } else {
-                Power::Off
-            };
+            // A protected guest's first vCPU starts once the VM is verified, the others by its own
+            // CPU_ON; the power of a normal VM's is the host's affair.
+            *power = if protected { Power::Off } else { Power::On };
             Ok(())
         })
     }
