@@ -44,6 +44,7 @@ pub mod machine;
 pub mod memory;
 mod once;
 pub mod run;
+pub mod smc;
 pub mod stage2;
 pub mod vcpu;
 pub mod verify;
