@@ -80,7 +80,7 @@ fn cpu_on(target: u64, entry: u64, context: u64, is_ram: impl Fn(u64) -> bool) -
     let Some(target) = VcpuId::from_affinity(target) else {
         return Action::value(psci::INVALID_PARAMETERS);
     };
-    if entry % ENTRY_ALIGNMENT != 0 || entry >> IPA_BITS != 0 || !is_ram(entry) {
+    if !entry.is_multiple_of(ENTRY_ALIGNMENT) || entry >> IPA_BITS != 0 || !is_ram(entry) {
         return Action::value(psci::INVALID_ADDRESS);
     }
     Action::CpuOn {

@@ -1,1 +1,171 @@
+use super::*;
+use crate::vcpu::context::Context;
 
+const EL0: u64 = 0;
+const EL1T: u64 = 4;
+const EL1H: u64 = 5;
+const AARCH32: u64 = 0x10;
+
+fn at(pstate: u64) -> Before {
+    Before {
+        pc: 0x1234,
+        pstate,
+        vbar: 0xffff_8000_0000_0800,
+        sctlr: SCTLR_SPAN,
+        tagging: false,
+    }
+}
+
+#[test]
+fn item_27_pc_becomes_the_vector_of_the_mode_left() {
+    for (pstate, offset) in [(EL1T, 0), (EL1H, 0x200), (EL0, 0x400), (AARCH32, 0x600)] {
+        // Flags and masks do not change where it goes.
+        for noise in [0, 0xf000_03c0] {
+            let after = inject(at(pstate | noise), Kind::Undefined);
+            assert_eq!(after.pc, 0xffff_8000_0000_0800 + offset);
+            assert_eq!((after.elr, after.spsr), (0x1234, pstate | noise));
+            assert_eq!(after.esr, 0x0200_0000, "EC 0, IL 1");
+            assert_eq!(after.far, None);
+        }
+    }
+}
+
+#[test]
+fn low_bits_of_vbar_are_no_address() {
+    let before = Before {
+        vbar: 0x8000_07ff,
+        ..at(EL1H)
+    };
+    assert_eq!(inject(before, Kind::Undefined).pc, 0x8000_0200);
+}
+
+#[test]
+fn the_handler_starts_masked_with_flags_and_dit_kept() {
+    assert_eq!(inject(at(EL0), Kind::Undefined).pstate, 0x3c5);
+    let kept = 0xf000_0000 | 1 << 24 | 1 << 22;
+    assert_eq!(
+        inject(at(0xffff_ffe0), Kind::Undefined).pstate,
+        kept | 0x3c5
+    );
+    for bit in [31, 30, 29, 28, 24, 22] {
+        assert_eq!(
+            inject(at(1 << bit), Kind::Undefined).pstate,
+            1 << bit | 0x3c5
+        );
+    }
+}
+
+#[test]
+fn pan_ssbs_and_tco_follow_the_control_register() {
+    let before = at(EL1H);
+    let pstate = |before| inject(before, Kind::Undefined).pstate;
+    assert_eq!(pstate(Before { sctlr: 0, ..before }), 0x3c5 | 1 << 22);
+    assert_eq!(
+        pstate(Before {
+            sctlr: 1 << 23,
+            ..before
+        }),
+        0x3c5
+    );
+    assert_eq!(
+        pstate(Before {
+            sctlr: 1 << 23 | 1 << 44,
+            ..before
+        }),
+        0x3c5 | 1 << 12
+    );
+    assert_eq!(
+        pstate(Before {
+            tagging: true,
+            ..before
+        }),
+        0x3c5 | 1 << 25
+    );
+}
+
+#[test]
+fn external_aborts_say_whence_and_where() {
+    let far = 0xdead_b000;
+    let esr = |pstate, kind| {
+        let after = inject(at(pstate), kind);
+        assert_eq!(after.far, Some(far));
+        after.esr
+    };
+    let read = Kind::DataAbort { far, write: false };
+    let write = Kind::DataAbort { far, write: true };
+    let fetch = Kind::InstructionAbort { far };
+    for lower in [EL0, AARCH32] {
+        assert_eq!(esr(lower, read), 0x24 << 26 | 1 << 25 | 0x10);
+        assert_eq!(esr(lower, write), 0x24 << 26 | 1 << 25 | 1 << 6 | 0x10);
+        assert_eq!(esr(lower, fetch), 0x20 << 26 | 1 << 25 | 0x10);
+    }
+    for same in [EL1T, EL1H] {
+        assert_eq!(esr(same, read), 0x25 << 26 | 1 << 25 | 0x10);
+        assert_eq!(esr(same, write), 0x25 << 26 | 1 << 25 | 1 << 6 | 0x10);
+        assert_eq!(esr(same, fetch), 0x21 << 26 | 1 << 25 | 0x10);
+    }
+}
+
+#[test]
+fn the_host_sees_its_fault_with_s1ptw_and_no_field_of_el2s() {
+    let far = 0x7777;
+    // ISV, SAS, SSE, SRT, SF, AR and VNCR set, and WnR, translation fault at level 3.
+    let trapped = 0x24 << 26 | 0x1ff_e000 | 1 << 6 | 7;
+    let kind = Kind::HostAbort { esr: trapped, far };
+    let after = inject(at(EL1H), kind);
+    assert_eq!(after.esr, 0x25 << 26 | 1 << 25 | 1 << 7 | 1 << 6 | 7);
+    assert_eq!(after.far, Some(far));
+    assert_eq!(
+        inject(at(EL0), kind).esr,
+        0x24 << 26 | 1 << 25 | 1 << 7 | 1 << 6 | 7
+    );
+    // SET, FnV, EA and CM stay.
+    let kind = Kind::HostAbort {
+        esr: 0x24 << 26 | 0x1f00 | 4,
+        far,
+    };
+    assert_eq!(
+        inject(at(EL0), kind).esr,
+        0x24 << 26 | 1 << 25 | 0x1f00 | 1 << 7 | 4
+    );
+    let kind = Kind::HostAbort {
+        esr: 0x20 << 26 | 6,
+        far,
+    };
+    assert_eq!(
+        inject(at(EL1H), kind).esr,
+        0x21 << 26 | 1 << 25 | 1 << 7 | 6
+    );
+    assert_eq!(inject(at(EL0), kind).esr, 0x20 << 26 | 1 << 25 | 1 << 7 | 6);
+}
+
+#[test]
+fn delivery_reads_and_writes_the_guests_registers() {
+    let mut context = Context::reset(0x4000, 0);
+    context[SysReg::VbarEl1] = 0x8_0000;
+    context[SysReg::SctlrEl1] = SCTLR_DSSBS;
+    let mut expected = context.clone();
+    deliver_unloaded(
+        &mut context,
+        Kind::DataAbort {
+            far: 0x99,
+            write: false,
+        },
+    );
+    expected.pc = 0x8_0200;
+    expected.pstate = 0x3c5 | 1 << 12 | 1 << 22;
+    expected[SysReg::ElrEl1] = 0x4000;
+    expected[SysReg::SpsrEl1] = 0x3c5;
+    expected[SysReg::EsrEl1] = 0x25 << 26 | 1 << 25 | 0x10;
+    expected[SysReg::FarEl1] = 0x99;
+    assert_eq!(context, expected);
+}
+
+#[test]
+fn an_undef_leaves_far_alone() {
+    let mut context = Context::reset(0, 0);
+    context[SysReg::FarEl1] = 0x55;
+    deliver_unloaded(&mut context, Kind::Undefined);
+    assert_eq!(context[SysReg::FarEl1], 0x55);
+    assert_eq!(context[SysReg::EsrEl1], 1 << 25);
+}
