@@ -143,6 +143,11 @@ fn concurrency(tally: &mut Tally, long: bool) -> Result<()> {
     } in CONCURRENCY
     {
         let mut test = cargo(args);
+        // Their own directory: other flags would rebuild everything else each time.
+        test.env(
+            "CARGO_TARGET_DIR",
+            crate::paths::target_dir().join("concurrency"),
+        );
         test.envs(environment.iter().copied());
         if long {
             test.env("WARD_LONG", "1");
