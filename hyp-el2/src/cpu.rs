@@ -1,0 +1,99 @@
+//! The CPU's instructions that Rust has no word for: barriers, events, system registers.
+
+use core::arch::asm;
+
+/// Reads a system register by its assembler name (or `S3_...` encoding).
+///
+/// Reading one has no effect on memory and none on Rust's rules, so it is safe to call; the
+/// register must exist on the CPU, or the read is an exception that ends in a crash record.
+macro_rules! get {
+    ($name:expr) => {{
+        let value: u64;
+        // SAFETY: a read of a system register without side effects that Rust could see.
+        unsafe {
+            core::arch::asm!(concat!("mrs {}, ", $name), out(reg) value,
+                options(nomem, nostack, preserves_flags));
+        }
+        value
+    }};
+}
+
+/// Writes a system register that governs only lower exception levels, timers, or the virtual
+/// interrupt interface.
+///
+/// Ward's own translation, stack and vectors do not depend on such registers, so nothing that
+/// Rust relies on changes. The registers on which EL2 itself depends (`SCTLR_EL2`, `TTBR0_EL2`,
+/// `TCR_EL2`, `MAIR_EL2`, `VBAR_EL2`, `TPIDR_EL2`) are written in assembly only.
+macro_rules! set {
+    ($name:expr, $value:expr) => {{
+        let value: u64 = $value;
+        // SAFETY: see the macro's description: the register governs lower levels only.
+        unsafe {
+            core::arch::asm!(concat!("msr ", $name, ", {}"), in(reg) value,
+                options(nostack, preserves_flags));
+        }
+    }};
+}
+
+pub(crate) use {get, set};
+
+/// Context synchronization (DDI 0487 B2.3.12, D1.3.4): system register writes before it are seen after it.
+pub fn isb() {
+    // SAFETY: a barrier.
+    unsafe { asm!("isb", options(nostack, preserves_flags)) }
+}
+
+/// All earlier accesses and maintenance complete, inner shareable.
+pub fn dsb_ish() {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) }
+}
+
+/// All earlier stores complete, inner shareable.
+pub fn dsb_ishst() {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) }
+}
+
+/// All earlier accesses and maintenance complete, full system: for the point of coherency.
+pub fn dsb_sy() {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb sy", options(nostack, preserves_flags)) }
+}
+
+/// Sleeps until an event: at least as long as nobody sent one since the last.
+pub fn wait_for_event() {
+    // SAFETY: a hint.
+    unsafe { asm!("wfe", options(nostack, preserves_flags)) }
+}
+
+/// Wakes every CPU in [`wait_for_event`], after this CPU's earlier stores are visible.
+pub fn send_event() {
+    // SAFETY: a barrier and a hint.
+    unsafe { asm!("dsb ishst", "sev", options(nostack, preserves_flags)) }
+}
+
+/// Stops this CPU for good: interrupts stay masked, so that only a reset ends it.
+pub fn park() -> ! {
+    loop {
+        // SAFETY: a hint; asynchronous exceptions are masked at EL2, always.
+        unsafe { asm!("wfi", options(nomem, nostack, preserves_flags)) }
+    }
+}
+
+/// The affinity fields of this CPU, as PSCI and the device tree name it (DDI 0487 D24.2.128).
+pub fn mpidr() -> u64 {
+    get!("mpidr_el1") & 0xff_00ff_ffff
+}
+
+/// Does this CPU have pointer authentication, of whichever algorithm
+/// (DDI 0487 D24.2.82, D24.2.83: ID_AA64ISAR1_EL1, ID_AA64ISAR2_EL1)?
+pub fn has_pauth() -> bool {
+    // GPI 31:28, GPA 27:24, API 11:8, APA 7:4; GPA3 11:8 and APA3 15:12 in ISAR2.
+    get!("id_aa64isar1_el1") & 0xff00_0ff0 != 0 || get!("S3_0_C0_C6_2") & 0xff00 != 0
+}
+
+/// A field of four bits in an ID register.
+pub const fn field(register: u64, shift: u32) -> u64 {
+    register >> shift & 0xf
+}

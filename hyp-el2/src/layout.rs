@@ -1,0 +1,45 @@
+//! Where things go in memory.
+
+use crate::fdt::Span;
+
+/// The highest place for `size` bytes, aligned, in one of the `ram` ranges and clear of `taken`.
+/// High, because hosts are loaded low.
+pub fn find(ram: &[Span], taken: &[Span], size: u64, align: u64) -> Option<Span> {
+    let down = |at: u64| at & !(align - 1);
+    ram.iter().rev().find_map(|bank| {
+        let mut base = down(bank.end().checked_sub(size)?);
+        loop {
+            if base < bank.base {
+                return None;
+            }
+            let place = Span { base, size };
+            match taken.iter().find(|other| other.overlaps(place)) {
+                Some(other) => base = down(other.base.checked_sub(size)?),
+                None => return Some(place),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Span, find};
+
+    const RAM: [Span; 2] = [
+        Span { base: 0x4000_0000, size: 0x1000_0000 },
+        Span { base: 0x8000_0000, size: 0x10_0000 },
+    ];
+
+    #[test]
+    fn takes_the_highest_that_fits() {
+        assert_eq!(find(&RAM, &[], 0x1000, 0x1000).unwrap().base, 0x800f_f000);
+        assert_eq!(find(&RAM, &[], 0x20_0000, 0x20_0000).unwrap().base, 0x4fe0_0000);
+    }
+
+    #[test]
+    fn steps_over_what_is_taken() {
+        let taken = [Span { base: 0x4ff0_0000, size: 0x1000 }, Span { base: 0x8000_0000, size: 0x10_0000 }];
+        assert_eq!(find(&RAM, &taken, 0x10_0000, 0x1000).unwrap().base, 0x4fe0_0000);
+        assert_eq!(find(&RAM, &taken, 0x2000_0000, 0x1000), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! The world switch: what belongs to a vCPU goes into the CPU, what belongs to the host comes
+//! out, and back.
+//!
+//! The host's EL1 state stays in the CPU while Ward answers it; it moves only when a vCPU is
+//! loaded, which hyp-core does around a run, not around each exit. [`load`] and [`unload`] are
+//! the halves of that; [`enter`] runs the vCPU between them. While a vCPU is loaded `VBAR_EL2`
+//! holds the guest's vectors.
+//!
+//! The order keeps EL1's translation unusable while half of it is the host's and half the
+//! guest's: first `TCR_EL1.EPD0/EPD1` forbid walks, then everything moves, `TCR_EL1` last
+//! (needed where a speculative AT may walk out of context, Cortex-A76 erratum 1165522 and kin).
+
+mod gic;
+mod sysregs;
+mod timer;
+pub mod traps;
+
+use crate::cpu::{get, has_pauth, isb, set};
+use crate::percpu;
+use core::sync::atomic::Ordering;
+use hyp_core::machine::{RunParams, Stage2Root, Trap};
+use hyp_core::vcpu::context::{Context, Fp, SYS_REGS, SysReg};
+
+pub use gic::{init_cpu as init_gic, list_registers, sanitised_vtr};
+pub use sysregs::{guest_register, reset_el1, set_guest_register};
+
+/// `TCR_EL1.EPD0` and `EPD1` (DDI 0487 D24.2.190): no walk of either table.
+pub const NO_WALKS: u64 = 1 << 23 | 1 << 7;
+
+/// The host's EL1 state while a vCPU is loaded.
+#[repr(C)]
+#[derive(Debug)]
+pub struct HostState {
+    sys: [u64; SYS_REGS],
+    fp: Fp,
+    sp_el0: u64,
+    pmcr: u64,
+}
+
+impl HostState {
+    /// Nothing saved.
+    pub const fn new() -> Self {
+        HostState {
+            sys: [0; SYS_REGS],
+            fp: Fp { v: [0; 32], fpcr: 0, fpsr: 0 },
+            sp_el0: 0,
+            pmcr: 0,
+        }
+    }
+}
+
+impl Default for HostState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+unsafe extern "C" {
+    fn ward_fp_save(fp: *mut Fp);
+    fn ward_fp_restore(fp: *const Fp);
+    fn ward_guest_enter(context: *mut Context, cpu: *const percpu::PerCpu) -> u64;
+    fn ward_set_guest_vectors();
+    fn ward_set_host_vectors();
+}
+
+/// `VTTBR_EL2` of a regime (DDI 0487 D24.2.213): VMID 63:48, table 47:1.
+pub const fn vttbr(root: Stage2Root) -> u64 {
+    (root.vm.0 as u64) << 48 | root.root.pa()
+}
+
+fn set_stage2(value: u64, cpu: &percpu::PerCpu) {
+    cpu.vttbr.store(value, Ordering::Relaxed);
+    set!("vttbr_el2", value);
+}
+
+/// This CPU leaves the host's EL1 state for the vCPU's.
+pub fn load(context: &mut Context, params: &RunParams) {
+    let cpu = percpu::this();
+    // SAFETY: this CPU's own record, and no other reference to its `host` is live: load, unload
+    // and nothing else take one, and hyp-core does not nest them.
+    let host = unsafe { &mut *cpu.host.get() };
+    let pauth = has_pauth();
+
+    sysregs::save(&mut host.sys, pauth);
+    host.sp_el0 = get!("sp_el0");
+    host.pmcr = traps::stop_pmu();
+    // SAFETY: `host.fp` is room for the whole FP state.
+    unsafe { ward_fp_save(&mut host.fp) };
+
+    set!("tcr_el1", host.sys[SysReg::TcrEl1 as usize] | NO_WALKS);
+    isb();
+    set_stage2(vttbr(params.stage2), cpu);
+    traps::guest(params);
+    sysregs::restore(&context.sys, pauth);
+    timer::load(context, params);
+    gic::load(&context.gic);
+    // SAFETY: `context.fp` is a whole FP state.
+    unsafe { ward_fp_restore(&context.fp) };
+    // SAFETY: the guest's table handles every exception until `unload`.
+    unsafe { ward_set_guest_vectors() };
+    isb();
+    set!("tcr_el1", context[SysReg::TcrEl1]);
+    isb();
+    let vcpu = (params.mpidr & 0xff) as u32;
+    cpu.runs.store(u32::from(params.stage2.vm.0) << 16 | 1 << 8 | vcpu, Ordering::Relaxed);
+}
+
+/// Runs the loaded vCPU until it traps.
+pub fn enter(context: &mut Context) -> Trap {
+    let cpu = percpu::this();
+    if crate::crash::happened() {
+        crate::crash::stop();
+    }
+    // SAFETY: the vCPU is loaded, the guest's vectors are in place and save into `context`.
+    let code = unsafe { ward_guest_enter(context, cpu) };
+    match code {
+        0 => Trap::Sync {
+            esr: get!("esr_el2"),
+            far: get!("far_el2"),
+            hpfar: get!("hpfar_el2"),
+        },
+        3 => Trap::SError,
+        _ => Trap::Irq,
+    }
+}
+
+/// The reverse of [`load`]; nothing of the guest's is left in any register but the deadline of
+/// its armed timer ([`timer`]).
+pub fn unload(context: &mut Context, _params: &RunParams) {
+    let cpu = percpu::this();
+    // SAFETY: as in `load`.
+    let host = unsafe { &mut *cpu.host.get() };
+    let pauth = has_pauth();
+
+    sysregs::save(&mut context.sys, pauth);
+    timer::unload(context);
+    gic::unload(&mut context.gic);
+    // SAFETY: `context.fp` is room for the whole FP state.
+    unsafe { ward_fp_save(&mut context.fp) };
+
+    set!("tcr_el1", context[SysReg::TcrEl1] | NO_WALKS);
+    isb();
+    set_stage2(traps::host_vttbr(), cpu);
+    traps::host(cpu);
+    sysregs::restore(&host.sys, pauth);
+    set!("sp_el0", host.sp_el0);
+    // SAFETY: `host.fp` holds what `load` saved.
+    unsafe { ward_fp_restore(&host.fp) };
+    // SAFETY: the host's table handles every exception from here.
+    unsafe { ward_set_host_vectors() };
+    isb();
+    set!("tcr_el1", host.sys[SysReg::TcrEl1 as usize]);
+    traps::start_pmu(host.pmcr);
+    isb();
+    cpu.guest.store(0, Ordering::Relaxed);
+    cpu.runs.store(0, Ordering::Relaxed);
+}
+
+/// Zeroes the FP state: no guest's value outlives a crash in it.
+pub fn scrub_fp() {
+    let zero = Fp { v: [0; 32], fpcr: 0, fpsr: 0 };
+    // SAFETY: a whole FP state.
+    unsafe { ward_fp_restore(&zero) };
+}
