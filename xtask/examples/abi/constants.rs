@@ -23,7 +23,7 @@ macro_rules! group {
 pub(super) const GROUPS: &[Group] = &[
     group!("EXIT", "Reasons for which a run returns", exit:
         IRQ WAIT MMIO MEMORY CPU_ON CPU_OFF SYSTEM_OFF SYSTEM_RESET SYSREG CALL POOL SERROR),
-    group!("IN", "Flags of a run's input", in_flags: INJECT_ABORT INJECT_UNDEF REGS_DIRTY ALL),
+    group!("IN", "Flags of a run's input", in_flags: INJECT_ABORT INJECT_UNDEF REGS_DIRTY RETRY ALL),
     group!("VM_STATE", "States of a VM", vm_state: UNUSED READY VERIFIED POWER_OFF),
     group!("INFO", "Keys of `info`", info: ROOT_FRAMES IPA_BITS MAX_VMS LIST_REGISTERS HOST_POOL),
     group!("STAT", "Keys of `stat_read`", stat:
