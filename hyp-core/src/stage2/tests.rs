@@ -1,1 +1,140 @@
-//! Tests of the tables.
+//! Tests of the tables, on memory whose walkers and TLBs are as unkind as the manual allows.
+
+extern crate std;
+
+mod accessed;
+mod descriptor;
+mod geometry;
+mod lookup;
+mod loss;
+mod map;
+mod memory;
+mod merge;
+mod model;
+mod note;
+mod pool;
+mod protect;
+mod random;
+mod speculate;
+mod unmap;
+
+use super::{Attrs, Geometry, Leaf, MemoryKind, Pool, Stage2};
+use crate::addr::{Ipa, Pfn, Size, VmId};
+use memory::{FIRST, Mem};
+
+const RWX: Attrs = Attrs {
+    kind: MemoryKind::Normal,
+    write: true,
+    execute: true,
+};
+const RO: Attrs = Attrs {
+    kind: MemoryKind::Normal,
+    write: false,
+    execute: true,
+};
+const DEVICE: Attrs = Attrs {
+    kind: MemoryKind::Device,
+    write: true,
+    execute: false,
+};
+
+const VM: VmId = VmId(7);
+const G: u64 = 1 << 30;
+const M2: u64 = 2 << 20;
+const K4: u64 = 4096;
+
+fn ipa(address: u64) -> Ipa {
+    Ipa::page(address).unwrap()
+}
+
+fn leaf(frame: u64, size: Size, attrs: Attrs) -> Leaf {
+    Leaf {
+        frame: Pfn(frame),
+        size,
+        attrs,
+        accessed: true,
+    }
+}
+
+/// One table with its memory and pool. The methods check, commit, and let the memory assert that
+/// nothing stale is left.
+struct Fixture {
+    mem: Mem,
+    pool: Pool,
+    table: Stage2,
+}
+
+impl Fixture {
+    /// A table of this width, with so many pages in the pool; the frames of the memory that are
+    /// in neither hold rubbish.
+    fn new(bits: u8, pages: u64) -> Self {
+        let geometry = Geometry::new(bits).unwrap();
+        let mem = Mem::new(16 + pages as usize);
+        let table = Stage2::new(VM, Pfn(FIRST), geometry);
+        mem.add_root(VM, FIRST, geometry.root_frames(), geometry.start_level());
+        let mut pool = Pool::new();
+        for n in (0..pages).rev() {
+            pool.push(&mem, Pfn(FIRST + 16 + n));
+        }
+        Fixture { mem, pool, table }
+    }
+
+    fn probing(mut self, probes: &[u64]) -> Self {
+        self.mem.probe(probes);
+        self
+    }
+
+    fn map(&mut self, at: u64, frame: u64, size: Size, attrs: Attrs) {
+        let len = self.pool.len();
+        assert_eq!(
+            self.table
+                .can_map(&self.mem, len, ipa(at), Pfn(frame), size),
+            Ok(())
+        );
+        self.table
+            .map(&self.mem, &mut self.pool, ipa(at), Pfn(frame), size, attrs);
+        self.mem.check();
+    }
+
+    fn identity(&mut self, at: u64, size: Size) {
+        self.map(at, at / K4, size, RWX);
+    }
+
+    fn unmap(&mut self, at: u64, size: Size) -> Leaf {
+        let seen = self
+            .table
+            .can_unmap(&self.mem, self.pool.len(), ipa(at), size)
+            .unwrap();
+        let leaf = self.table.unmap(&self.mem, &mut self.pool, ipa(at), size);
+        assert_eq!(seen, leaf);
+        self.mem.check();
+        leaf
+    }
+
+    fn protect(&mut self, at: u64, size: Size, attrs: Attrs) {
+        let len = self.pool.len();
+        assert_eq!(
+            self.table.can_protect(&self.mem, len, ipa(at), size, attrs),
+            Ok(())
+        );
+        self.table
+            .protect(&self.mem, &mut self.pool, ipa(at), size, attrs);
+        self.mem.check();
+    }
+
+    fn merge(&mut self, at: u64) -> bool {
+        let merged = self.table.merge(&self.mem, &mut self.pool, ipa(at));
+        self.mem.check();
+        merged
+    }
+
+    fn leaves(&self) -> std::vec::Vec<(u64, Leaf)> {
+        let mut leaves = std::vec::Vec::new();
+        let mut at = ipa(0);
+        while let Some((first, leaf)) = self.table.next_leaf(&self.mem, at) {
+            leaves.push((first.as_u64(), leaf));
+            at = Ipa::containing(first.as_u64() + leaf.size.bytes());
+        }
+        leaves
+    }
+}

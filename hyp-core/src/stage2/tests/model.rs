@@ -1,0 +1,246 @@
+//! What the tables mean: leaves and notes in maps, and which tables they need.
+
+use super::std::collections::{BTreeMap, BTreeSet};
+use crate::addr::{Ipa, Pfn, Size};
+use crate::stage2::{Attrs, Geometry, Leaf, Lookup, MapError, Note, UnmapError};
+
+/// Keys are page numbers.
+pub(super) struct Model {
+    geometry: Geometry,
+    pub(super) leaves: BTreeMap<u64, Leaf>,
+    pub(super) notes: BTreeMap<u64, Note>,
+}
+
+const SIZES: [Size; 3] = [Size::Page, Size::Block2M, Size::Block1G];
+
+impl Model {
+    pub(super) fn new(geometry: Geometry) -> Self {
+        Model {
+            geometry,
+            leaves: BTreeMap::new(),
+            notes: BTreeMap::new(),
+        }
+    }
+
+    /// Pages that a table of this level covers.
+    fn reach(level: u8) -> u64 {
+        1 << (9 * (4 - level))
+    }
+
+    /// The tables besides the root that there must be: level, number of the region.
+    pub(super) fn tables(&self) -> BTreeSet<(u8, u64)> {
+        let leaves = self
+            .leaves
+            .iter()
+            .map(|(&page, leaf)| (page, leaf.size.level()));
+        let notes = self.notes.keys().map(|&page| (page, 3));
+        let below_root = self.geometry.start_level() + 1;
+        leaves
+            .chain(notes)
+            .flat_map(|(page, last)| {
+                (below_root..=last).map(move |level| (level, page / Self::reach(level)))
+            })
+            .collect()
+    }
+
+    fn missing(&self, page: u64, size: Size, pool: u64) -> u64 {
+        let tables = self.tables();
+        let levels = self.geometry.start_level() + 1..=size.level();
+        let needed = levels
+            .filter(|&l| !tables.contains(&(l, page / Self::reach(l))))
+            .count();
+        (needed as u64).saturating_sub(pool)
+    }
+
+    pub(super) fn around(&self, page: u64) -> Option<(u64, Leaf)> {
+        let (&first, &leaf) = self.leaves.range(..=page).next_back()?;
+        (page < first + leaf.size.frames()).then_some((first, leaf))
+    }
+
+    pub(super) fn next(&self, from: u64) -> Option<(u64, Leaf)> {
+        let above = || {
+            self.leaves
+                .range(from..)
+                .next()
+                .map(|(&page, &leaf)| (page, leaf))
+        };
+        self.around(from).or_else(above)
+    }
+
+    pub(super) fn lookup(&self, page: u64) -> Lookup {
+        if let Some((first, leaf)) = self.around(page) {
+            return Lookup::Leaf {
+                ipa: Ipa::containing(first << 12),
+                leaf,
+            };
+        }
+        let tables = self.tables();
+        let is_hole = |size: &Size| {
+            size.level() <= self.geometry.start_level()
+                || tables.contains(&(size.level(), page / Self::reach(size.level())))
+        };
+        let size = SIZES.into_iter().find(is_hole).unwrap_or(Size::Block1G);
+        Lookup::Invalid {
+            size,
+            note: self.notes.get(&page).copied().unwrap_or(Note::NONE),
+        }
+    }
+
+    pub(super) fn can_map(
+        &self,
+        page: u64,
+        frame: u64,
+        size: Size,
+        pool: u64,
+    ) -> Result<(), MapError> {
+        let pages = 1 << (self.geometry.ipa_bits() - 12);
+        if !page.is_multiple_of(size.frames()) || !frame.is_multiple_of(size.frames()) {
+            Err(MapError::Misaligned)
+        } else if page >= pages || frame >= pages {
+            Err(MapError::OutOfRange)
+        } else if self
+            .next(page)
+            .is_some_and(|(first, _)| first < page + size.frames())
+            || self
+                .notes
+                .range(page..page + size.frames())
+                .next()
+                .is_some()
+        {
+            Err(MapError::Occupied)
+        } else {
+            match self.missing(page, size, pool) {
+                0 => Ok(()),
+                n => Err(MapError::NoTables(n)),
+            }
+        }
+    }
+
+    pub(super) fn can_note(&self, page: u64, note: Note, pool: u64) -> Result<(), MapError> {
+        if page >= 1 << (self.geometry.ipa_bits() - 12) {
+            Err(MapError::OutOfRange)
+        } else if self.around(page).is_some() {
+            Err(MapError::Occupied)
+        } else {
+            match self.missing(page, Size::Page, pool) {
+                n if n > 0 && note != Note::NONE => Err(MapError::NoTables(n)),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    /// The range as a part of one leaf.
+    fn part(&self, page: u64, size: Size) -> Result<Leaf, UnmapError> {
+        if !page.is_multiple_of(size.frames()) {
+            return Err(UnmapError::Misaligned);
+        }
+        if page >= 1 << (self.geometry.ipa_bits() - 12) {
+            return Err(UnmapError::OutOfRange);
+        }
+        match self.around(page) {
+            Some((first, leaf)) if leaf.size >= size => Ok(Leaf {
+                frame: leaf.frame.add(page - first),
+                size,
+                ..leaf
+            }),
+            Some(_) => Err(UnmapError::Mixed),
+            None => match SIZES.iter().find(|&&s| s == size).map(|s| s.level() + 1) {
+                Some(below) if self.tables().contains(&(below, page / size.frames())) => {
+                    Err(UnmapError::Mixed)
+                }
+                _ => Err(UnmapError::NotMapped),
+            },
+        }
+    }
+
+    pub(super) fn can_unmap(&self, page: u64, size: Size, pool: u64) -> Result<Leaf, UnmapError> {
+        let part = self.part(page, size)?;
+        match self.missing(page, size, pool) {
+            0 => Ok(part),
+            n => Err(UnmapError::NoTables(n)),
+        }
+    }
+
+    pub(super) fn can_protect(
+        &self,
+        page: u64,
+        size: Size,
+        attrs: Attrs,
+        pool: u64,
+    ) -> Result<(), UnmapError> {
+        let part = self.part(page, size)?;
+        match self.missing(page, size, pool) {
+            n if n > 0 && part.attrs != attrs => Err(UnmapError::NoTables(n)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the part out of the leaf around it, whose rest breaks into the largest pieces.
+    pub(super) fn carve(&mut self, page: u64, size: Size) {
+        while let Some((first, leaf)) = self.around(page) {
+            self.leaves.remove(&first);
+            if leaf.size == size {
+                return;
+            }
+            let piece = if leaf.size == Size::Block1G {
+                Size::Block2M
+            } else {
+                Size::Page
+            };
+            for n in (0..leaf.size.frames()).step_by(piece.frames() as usize) {
+                let part = Leaf {
+                    frame: leaf.frame.add(n),
+                    size: piece,
+                    ..leaf
+                };
+                self.leaves.insert(first + n, part);
+            }
+        }
+    }
+
+    pub(super) fn merge(&mut self, page: u64) -> bool {
+        let Some((_, leaf)) = self.around(page) else {
+            return false;
+        };
+        let size = match leaf.size {
+            Size::Page => Size::Block2M,
+            Size::Block2M => Size::Block1G,
+            Size::Block1G => return false,
+        };
+        let start = page / size.frames() * size.frames();
+        let Some(&first) = self.leaves.get(&start) else {
+            return false;
+        };
+        let step = leaf.size.frames() as usize;
+        let alike = (0..size.frames()).step_by(step).all(|n| {
+            let want = Leaf {
+                frame: Pfn(first.frame.0 + n),
+                accessed: true,
+                ..first
+            };
+            self.leaves.get(&(start + n)).map(|l| Leaf {
+                accessed: true,
+                ..*l
+            }) == Some(want)
+        });
+        if !alike || first.size != leaf.size || !first.frame.0.is_multiple_of(size.frames()) {
+            return false;
+        }
+        let range = start..start + size.frames();
+        let accessed = self
+            .leaves
+            .range(range.clone())
+            .any(|(_, leaf)| leaf.accessed);
+        self.leaves.retain(|page, _| !range.contains(page));
+        self.leaves.insert(
+            start,
+            Leaf {
+                size,
+                accessed,
+                ..first
+            },
+        );
+        self.merge(page);
+        true
+    }
+}
