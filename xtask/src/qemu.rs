@@ -104,7 +104,6 @@ fn escape(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Sizes;
     use crate::run::shell_line;
 
     fn line(count_instructions: bool, wait_for_gdb: bool) -> String {
@@ -113,15 +112,11 @@ mod tests {
             file: file.into(),
             kind,
         };
-        let images = Images {
-            ward: "/w/ward.bin".into(),
-            elf: "/w/ward.elf".into(),
-            modules: vec![
-                module("/a,b/host", Kind::Kernel),
-                module("/bundle", Kind::Data),
-            ],
-            sizes: Sizes::default(),
-        };
+        let modules = vec![
+            module("/a,b/host", Kind::Kernel),
+            module("/bundle", Kind::Data),
+        ];
+        let images = Images::sample("/w/ward.bin", modules);
         let machine = Machine {
             cpu: "cortex-a76",
             cpus: 2,

@@ -96,9 +96,10 @@ fn function_start(line: &str) -> Option<&str> {
 fn instruction(line: &str) -> Option<(&str, &str)> {
     let (address, text) = line.trim_start().split_once(':')?;
     let hex = !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_hexdigit());
-    // Literal pools are marked as data and print as `.word`.
-    Some((address, text.trim()))
-        .filter(|(_, text)| hex && !text.is_empty() && !text.starts_with('.'))
+    let text = text.trim();
+    // What the assembler marked as data prints as raw bytes and `.word`, `.short` or `.byte`.
+    let data = text.split('\t').any(|part| part.starts_with('.'));
+    Some((address, text)).filter(|(_, text)| hex && !text.is_empty() && !data)
 }
 
 /// Whether an operand is an FP, SIMD, SVE or SME register, or the instruction is not understood.

@@ -195,7 +195,7 @@ fn docs(tally: &mut Tally, _long: bool) -> Result<()> {
 }
 
 fn image(tally: &mut Tally, _long: bool) -> Result<()> {
-    tally.one("image", images().map(drop));
+    tally.one("image", images().and_then(|images| images.check_size()));
     Ok(())
 }
 

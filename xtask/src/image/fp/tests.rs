@@ -7,7 +7,7 @@ Disassembly of section .text:
 
 0000000000000000 <_start>:
        0:      \tb\t0x40 <v0+0x10>
-       4:      \t.word\t0x644d5241
+       4: b0 b1 07 00  \t.word\t0x0007b1b0
        8:      \tmrs\tx8, S3_0_C15_C2_1
        c:      \tat\ts1e1r, x0
       10:      \tprfm\tpldl1keep, [x8]
