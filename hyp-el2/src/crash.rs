@@ -15,6 +15,7 @@
 pub mod record;
 
 use crate::cpu::{dsb_ish, get, send_event};
+use crate::lock::Wait;
 use crate::percpu::{self, PerCpu};
 use crate::{console, mmu, switch};
 use core::fmt;
@@ -60,9 +61,23 @@ pub fn happened() -> bool {
     HAPPENED.load(Ordering::Relaxed)
 }
 
-/// Does this CPU report one now? Then it may not wait for a lock.
-pub fn reports_here() -> bool {
-    percpu::try_this().is_none_or(|cpu| cpu.bugs.load(Ordering::Relaxed) != 0)
+/// Waits for a lock's holder, in WFE. After a crash nobody waits: the CPU that reports it goes on
+/// without the lock, whose holder may be itself; every other CPU stops here.
+pub fn wait_unless_crashed() -> Wait {
+    if happened() {
+        let reports = percpu::try_this().is_none_or(|cpu| cpu.bugs.load(Ordering::Relaxed) != 0);
+        if reports {
+            return Wait::Break;
+        }
+        stop();
+    }
+    crate::cpu::wait_for_event();
+    Wait::On
+}
+
+/// Wakes every CPU in [`wait_unless_crashed`].
+pub fn wake() {
+    send_event();
 }
 
 /// One line, to the console and the record.
@@ -166,7 +181,7 @@ fn back_trace(pc: u64, mut fp: u64) {
     say(format_args!("  trace: {:#x}", pc.wrapping_sub(image_base())));
     for _ in 0..24 {
         // A frame record is 16 bytes, aligned, on one of Ward's stacks.
-        if fp == 0 || fp % 16 != 0 || !on_a_stack(fp) {
+        if fp == 0 || !fp.is_multiple_of(16) || !on_a_stack(fp) {
             break;
         }
         let record = fp as *const [u64; 2];

@@ -1,12 +1,6 @@
-//! SHA-256, for measurements and for hyp-core's digests.
+//! SHA-256 of what boot finds in memory, for its report.
 
 use sha2::{Digest, Sha256};
-
-/// Updates a state with a page.
-pub fn sha256_blocks(state: &mut [u32; 8], page: &[u8; 4096]) {
-    let (blocks, _) = page.as_chunks::<64>();
-    sha2::block_api::compress256(state, blocks);
-}
 
 /// The digest of some pieces, one after the other.
 #[derive(Debug, Default)]

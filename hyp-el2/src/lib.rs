@@ -63,6 +63,8 @@ pub mod percpu;
 #[cfg(target_os = "none")]
 pub mod psci;
 #[cfg(target_os = "none")]
+pub mod sha256;
+#[cfg(target_os = "none")]
 pub mod smc;
 #[cfg(target_os = "none")]
 pub mod switch;

@@ -53,9 +53,7 @@ impl<T> TicketLock<T> {
     pub fn lock(&self) -> TicketGuard<'_, T> {
         // The draw orders nothing: the load below does.
         let ticket = self.next.fetch_add(1, Ordering::Relaxed);
-        while self.serving.load(Ordering::Acquire) != ticket {
-            wait();
-        }
+        while self.serving.load(Ordering::Acquire) != ticket && wait() == Wait::On {}
         TicketGuard { lock: self, ticket }
     }
 }
@@ -112,16 +110,27 @@ impl<T: Send> hyp_core::machine::Mutex<T> for TicketLock<T> {
     }
 }
 
+/// What a CPU does after it has waited once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// Looks again.
+    On,
+    /// Takes the lock as it is: it reports a crash, and no other CPU leaves its wait again.
+    Break,
+}
+
 #[cfg(target_os = "none")]
-use crate::cpu::{send_event as wake, wait_for_event as wait};
+use crate::crash::{wait_unless_crashed as wait, wake};
 
 #[cfg(all(not(target_os = "none"), not(loom)))]
-fn wait() {
+fn wait() -> Wait {
     core::hint::spin_loop();
+    Wait::On
 }
 #[cfg(loom)]
-fn wait() {
+fn wait() -> Wait {
     loom::thread::yield_now();
+    Wait::On
 }
 #[cfg(not(target_os = "none"))]
 fn wake() {}

@@ -76,7 +76,7 @@ fn features(function: u64) -> u64 {
 /// Is this an address at which the host may start: aligned, and memory of its own?
 fn is_entry(entry: u64) -> bool {
     let state = crate::glue::ward().frame_state(Pfn(entry >> PAGE_SHIFT));
-    entry % 4 == 0 && matches!(state, Some(FrameState::Host { .. }))
+    entry.is_multiple_of(4) && matches!(state, Some(FrameState::Host { .. }))
 }
 
 fn entry_point() -> u64 {

@@ -86,7 +86,7 @@ const MAX_TREE: u64 = 2 << 20;
 /// Where the device tree says it is. Of no size when there is none.
 pub(super) fn tree_span(dtb: u64) -> Span {
     let none = Span { base: dtb, size: 0 };
-    if dtb == 0 || dtb % 8 != 0 {
+    if dtb == 0 || !dtb.is_multiple_of(8) {
         return none;
     }
     let word = |offset: u64| {

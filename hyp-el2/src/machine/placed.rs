@@ -20,6 +20,9 @@ unsafe impl<T: Sync> Sync for Placed<T> {}
 impl<T> Placed<T> {
     /// Moves `value` to `at`.
     ///
+    /// # Panics
+    /// When `at` is null: frame 0 is never Ward's.
+    ///
     /// # Safety
     /// `at` is aligned and writable for a `T`, and nobody else's until this is dropped.
     pub unsafe fn new(at: *mut T, value: T) -> Self {
