@@ -1,0 +1,127 @@
+//! Many random steps from one seed.
+
+use super::fixture::Shape;
+use super::generate::{Action, next};
+use super::{World, compare_all};
+use crate::fake::{CPUS, Hook, Sched};
+use std::sync::Arc;
+
+/// How to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The seed.
+    pub seed: u64,
+    /// How many steps.
+    pub steps: u64,
+    /// The machine.
+    pub shape: Shape,
+}
+
+impl<S: Sched> World<S> {
+    /// Does one thing.
+    fn act(&self, action: Action) -> Result<(), String> {
+        match action {
+            Action::Call(call, args) => self.call(call, &args).map(drop),
+            Action::Access(pa, write) => self.host_access(pa, write).map(drop),
+            Action::Filled(frames, call, args) => {
+                for (pfn, content) in frames {
+                    self.fill(pfn, &content)?;
+                }
+                self.call(call, &args).map(drop)
+            }
+            Action::Run(vm, vcpu, words) => {
+                let run = self.inner().spec.vms.get(&(vm as u16)).and_then(|it| it.vcpus.get(&vcpu)).map(|it| it.run);
+                for (offset, value) in words {
+                    self.host_access((run.unwrap_or(0) << 12) + offset, Some(value))?;
+                }
+                self.run_with(vm, vcpu, super::programs::more).map(drop)
+            }
+        }
+    }
+
+    /// The host makes a frame of its own hold these words and no others.
+    ///
+    /// # Errors
+    /// What went otherwise than specified.
+    pub fn fill(&self, pfn: u64, content: &super::Content) -> Result<(), String> {
+        let old: Vec<u16> = self.inner().spec.words.get(&pfn).map(|words| words.keys().copied().collect()).unwrap_or_default();
+        if !self.inner().spec.host_may_access(pfn) {
+            return Ok(());
+        }
+        for index in old.into_iter().filter(|index| !content.contains_key(index)) {
+            self.host_access((pfn << 12) + u64::from(index) * 8, Some(0))?;
+        }
+        for (index, word) in content {
+            if self.inner().spec.word(pfn, *index) != *word {
+                self.host_access((pfn << 12) + u64::from(*index) * 8, Some(*word))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&self) -> Result<(), String> {
+        let action = {
+            let mut inner = self.inner();
+            S::set_cpu(inner.rng.below(CPUS as u64) as u16);
+            next(&mut inner)
+        };
+        self.act(action)
+    }
+
+    /// What another CPU does while a guest is in the middle of its program.
+    fn hook(&self) {
+        let (vm, vcpu) = {
+            let state = self.fake.state();
+            let Some(loaded) = &state.cpus[usize::from(S::cpu())].loaded else { return };
+            let mpidr = loaded.params.mpidr;
+            (loaded.params.stage2.vm.0, mpidr & 0xf)
+        };
+        let busy = S::cpu();
+        self.inner().depth += 1;
+        let result = self.at_hook(vm, vcpu).and_then(|()| {
+            let action = next(&mut self.inner());
+            S::set_cpu((busy + 1) % CPUS as u16);
+            self.act(action)
+        });
+        let mut inner = self.inner();
+        inner.depth -= 1;
+        if let Err(text) = result {
+            inner.failure.get_or_insert(text);
+        }
+    }
+}
+
+/// Runs a seed to its end.
+///
+/// # Errors
+/// What differed, with the seed and the calls that led there.
+pub fn run_seed<S: Sched>(options: Options) -> Result<Arc<World<S>>, String> {
+    let world = World::<S>::new(options.shape, options.seed);
+    let weak = Arc::downgrade(&world);
+    let hook = move || {
+        if let Some(world) = weak.upgrade() {
+            world.hook();
+        }
+    };
+    world.fake.state().hook = Some(Hook(Arc::new(hook)));
+    let report = |text: String, world: &World<S>| {
+        let inner = world.inner();
+        let tail = inner.log.iter().rev().take(std::env::var("WARD_TAIL").ok().and_then(|n| n.parse().ok()).unwrap_or(40)).rev().cloned().collect::<Vec<_>>().join("\n  ");
+        let console = world.fake.state().console.iter().rev().take(5).cloned().collect::<Vec<_>>().join("\n  ");
+        format!("seed {} step {} {:?}\n  {tail}\n{text}\nconsole:\n  {console}", options.seed, inner.steps, options.shape)
+    };
+    while world.inner().steps < options.steps {
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.step()));
+        let done = done.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()));
+            Err(format!("panic: {}", text.unwrap_or_default()))
+        });
+        let failure = world.inner().failure.take();
+        if let Some(text) = done.err().or(failure) {
+            return Err(report(text, &world));
+        }
+    }
+    compare_all(&world).map_err(|text| report(text, &world))?;
+    Ok(world)
+}
