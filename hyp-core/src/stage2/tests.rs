@@ -6,6 +6,7 @@ mod accessed;
 mod descriptor;
 mod geometry;
 mod lookup;
+#[cfg(not(miri))]
 mod loss;
 mod map;
 mod memory;
@@ -98,6 +99,16 @@ impl Fixture {
 
     fn identity(&mut self, at: u64, size: Size) {
         self.map(at, at / K4, size, RWX);
+    }
+
+    /// Maps the 512 pages of 2 MiB.
+    fn fill(&mut self, at: u64, frame: u64) {
+        for n in 0..512 {
+            let (ipa, frame) = (ipa(at + n * K4), Pfn(frame + n));
+            self.table
+                .map(&self.mem, &mut self.pool, ipa, frame, Size::Page, RWX);
+        }
+        self.mem.check();
     }
 
     fn unmap(&mut self, at: u64, size: Size) -> Leaf {

@@ -11,7 +11,7 @@ use crate::stage2::Note;
 fn fixture() -> Fixture {
     let mut f = Fixture::new(48, 8).probing(&[0, K4, M2 - K4, M2, G, G + M2]);
     f.identity(G, Size::Block1G);
-    (0..512).for_each(|n| f.identity(n * K4, Size::Page));
+    f.fill(0, 0);
     f.table.set_note(&f.mem, &mut f.pool, ipa(3 * G), Note(1));
     f.mem.check();
     f

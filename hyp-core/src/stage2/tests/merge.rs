@@ -6,7 +6,7 @@ use crate::machine::TlbScope;
 
 fn full(frame: u64) -> Fixture {
     let mut f = Fixture::new(36, 2).probing(&[M2, M2 + K4, M2 + 7 * K4, 2 * M2 - K4]);
-    (0..512).for_each(|n| f.map(M2 + n * K4, frame + n, Size::Page, RWX));
+    f.fill(M2, frame);
     f
 }
 
@@ -43,6 +43,7 @@ fn pages_and_blocks_to_a_gibibyte() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn not_when_one_is_missing_or_different() {
     for at in [M2, M2 + K4, M2 + 7 * K4, 2 * M2 - K4] {
         let frame = 512 + (at - M2) / K4;
@@ -94,6 +95,7 @@ fn nothing_to_merge() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn gibibytes_do_not_merge() {
     let mut f = Fixture::new(48, 1);
     (0..512).for_each(|n| f.identity(n * G, Size::Block1G));
@@ -120,6 +122,7 @@ fn accessed_if_any_was() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn filling_a_table_costs_little() {
     let orders: [fn(u64) -> u64; 2] = [|n| n, |n| 511 - n];
     for order in orders {
