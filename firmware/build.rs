@@ -15,7 +15,13 @@ fn main() {
         let script = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("ward.ld");
         println!("cargo:rerun-if-changed={}", script.display());
         println!("cargo:rustc-link-arg-bins=-T{}", script.display());
-        for arg in ["-pie", "--no-dynamic-linker", "-zmax-page-size=4096", "-znotext"] {
+        for arg in [
+            "-pie",
+            "--no-dynamic-linker",
+            "-zmax-page-size=4096",
+            "-znotext",
+            "-zpack-relative-relocs",
+        ] {
             println!("cargo:rustc-link-arg-bins={arg}");
         }
     }
@@ -34,8 +40,9 @@ fn keys() {
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.split('#').next().unwrap_or("").trim();
             if !line.is_empty() {
-                let key = parse(line)
-                    .unwrap_or_else(|| panic!("{}:{number}: not 64 hexadecimal digits", path.display()));
+                let key = parse(line).unwrap_or_else(|| {
+                    panic!("{}:{number}: not 64 hexadecimal digits", path.display())
+                });
                 writeln!(list, "    {key:?},").unwrap();
             }
         }

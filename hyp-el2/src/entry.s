@@ -63,21 +63,35 @@ _start:
 	add	x9, x9, :lo12:ward_boot_stack_end
 	mov	sp, x9
 
-	// Relocate: every entry is R_AARCH64_RELATIVE (1027), the image is linked at 0
-	// (ELF for the Arm 64-bit Architecture, 5.7.16).
+	// Relocate. The image is linked at 0 and all its relocations are relative ones, packed (RELR,
+	// ELF for the Arm 64-bit Architecture 5.7.16; generic ABI, "Relative relocation table"): an
+	// even word is the address of a place to relocate, an odd one a bitmap of the 63 places after
+	// the last address or bitmap.
 	adrp	x10, ward_image_start
-	adrp	x11, ward_rela_start
-	add	x11, x11, :lo12:ward_rela_start
-	adrp	x12, ward_rela_end
-	add	x12, x12, :lo12:ward_rela_end
+	adrp	x11, ward_relr_start
+	add	x11, x11, :lo12:ward_relr_start
+	adrp	x12, ward_relr_end
+	add	x12, x12, :lo12:ward_relr_end
 3:	cmp	x11, x12
 	b.hs	4f
-	ldp	x13, x14, [x11], #16
-	ldr	x15, [x11], #8
-	cmp	w14, #1027
-	b.ne	.Lpark
+	ldr	x13, [x11], #8
+	tbnz	x13, #0, 5f
+	add	x13, x13, x10
+	ldr	x15, [x13]
 	add	x15, x15, x10
-	str	x15, [x13, x10]
+	str	x15, [x13], #8		// x13: the place after it
+	mov	x14, x13
+	b	3b
+5:	mov	x9, x14			// x14: the first place of this bitmap
+6:	lsr	x13, x13, #1
+	cbz	x13, 7f
+	tbz	x13, #0, 8f
+	ldr	x15, [x9]
+	add	x15, x15, x10
+	str	x15, [x9]
+8:	add	x9, x9, #8
+	b	6b
+7:	add	x14, x14, #(63 * 8)
 	b	3b
 4:
 	mov	x29, xzr

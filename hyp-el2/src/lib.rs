@@ -62,6 +62,7 @@ pub mod mmu;
 pub mod percpu;
 #[cfg(target_os = "none")]
 pub mod psci;
+pub mod relr;
 #[cfg(target_os = "none")]
 pub mod sha256;
 #[cfg(target_os = "none")]

@@ -32,6 +32,16 @@ macro_rules! calls {
         pub enum Call {
             $(#[doc = $what] $variant = $number,)*
         }
+        impl Call {
+            /// The call with this number. (Not a search in [`CALLS`]: the table's words are for
+            /// the manual, and stay out of the image.)
+            const fn from_number(number: u32) -> Option<Self> {
+                match number {
+                    $($number => Some(Call::$variant),)*
+                    _ => None,
+                }
+            }
+        }
         /// All calls, in order of their number.
         pub const CALLS: &[CallInfo] = &[
             $(CallInfo {
@@ -141,11 +151,8 @@ impl Call {
 
     /// The call that `x0` names. Only the low 32 bits count (DEN0028 3.1), the rest must be zero.
     pub fn from_function_id(x0: u64) -> Option<Self> {
-        let id = u32::try_from(x0).ok()?;
-        CALLS
-            .iter()
-            .map(|info| info.call)
-            .find(|call| call.function_id() == id)
+        let number = u32::try_from(x0).ok()?.checked_sub(FUNCTION_BASE)?;
+        Self::from_number(number)
     }
 }
 
@@ -204,3 +211,6 @@ pub mod vm_state {
     /// Powered off; memory can be reclaimed.
     pub const POWER_OFF: u64 = 4;
 }
+
+#[cfg(test)]
+mod tests;

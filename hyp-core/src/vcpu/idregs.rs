@@ -54,13 +54,49 @@ pub const REGISTERS: &[(u8, u8, &str)] = &[
     (7, 3, "ID_AA64MMFR3_EL1"),
 ];
 
+/// A [`Field`] without its name: the names are for the manual and stay out of the image.
+#[derive(Clone, Copy)]
+struct Plain {
+    crm: u8,
+    op2: u8,
+    shift: u32,
+    rule: Rule,
+}
+
+const PLAIN: [Plain; FIELDS.len()] = {
+    let mut plain = [Plain {
+        crm: 0,
+        op2: 0,
+        shift: 0,
+        rule: Rule::Hidden,
+    }; FIELDS.len()];
+    let mut n = 0;
+    while n < FIELDS.len() {
+        let Field {
+            crm,
+            op2,
+            shift,
+            rule,
+            ..
+        } = FIELDS[n];
+        plain[n] = Plain {
+            crm,
+            op2,
+            shift,
+            rule,
+        };
+        n += 1;
+    }
+    plain
+};
+
 /// Bits of the address ranges that PARange can say, by its value (DDI 0487 D24.2.80).
 const ADDRESS_RANGES: [u32; 7] = [32, 36, 40, 42, 44, 48, 52];
 
 /// What a guest reads from `S3_0_C0_C<crm>_<op2>` on a CPU that reads `hardware`, in a VM with
 /// `ipa_bits` of IPA space.
 pub fn id_register(crm: u8, op2: u8, hardware: u64, ipa_bits: u32) -> u64 {
-    FIELDS
+    PLAIN
         .iter()
         .filter(|field| field.crm == crm && field.op2 == op2)
         .map(|field| {

@@ -3,6 +3,7 @@
 use crate::fdt::Span;
 use crate::hash::{Digest256, Measurement};
 use crate::mmu::{self, Access, NoTables};
+use crate::relr;
 use hyp_core::addr::{PAGE_SIZE, Pfn};
 
 unsafe extern "C" {
@@ -10,8 +11,8 @@ unsafe extern "C" {
     static ward_text_end: u8;
     static ward_rodata_end: u8;
     static ward_data_end: u8;
-    static ward_rela_start: u8;
-    static ward_rela_end: u8;
+    static ward_relr_start: u8;
+    static ward_relr_end: u8;
     static ward_boot_guard: u8;
     static ward_boot_stack_end: u8;
     static ward_image_end: u8;
@@ -26,7 +27,10 @@ macro_rules! address {
 /// The image, BSS and stacks included.
 pub(super) fn span() -> Span {
     let base = address!(ward_image_start);
-    Span { base, size: address!(ward_image_end) - base }
+    Span {
+        base,
+        size: address!(ward_image_end) - base,
+    }
 }
 
 /// Is `address` on the stack of the boot CPU's boot?
@@ -41,8 +45,16 @@ pub fn on_boot_stack(at: u64) -> bool {
 pub(super) unsafe fn map() -> Result<(), NoTables> {
     let guard = address!(ward_boot_guard);
     let parts = [
-        (address!(ward_image_start), address!(ward_text_end), Access::Code),
-        (address!(ward_text_end), address!(ward_rodata_end), Access::Constants),
+        (
+            address!(ward_image_start),
+            address!(ward_text_end),
+            Access::Code,
+        ),
+        (
+            address!(ward_text_end),
+            address!(ward_rodata_end),
+            Access::Constants,
+        ),
         (address!(ward_rodata_end), guard, Access::Data),
         (guard + PAGE_SIZE, address!(ward_image_end), Access::Data),
     ];
@@ -55,25 +67,27 @@ pub(super) unsafe fn map() -> Result<(), NoTables> {
 }
 
 /// SHA-256 of the file this image was loaded from: of its bytes up to the end of data, with the
-/// words that relocation filled in as the zeros they were. Valid until the first static
-/// variable of `.data` changes, so boot measures first.
+/// words that relocation moved as they were before. Valid until the first static variable of
+/// `.data` changes, so boot measures first.
 pub(super) fn measure() -> Digest256 {
     let mut measurement = Measurement::default();
     let start = address!(ward_image_start);
     let len = (address!(ward_data_end) - start) as usize;
     // SAFETY: the loaded part of the image; only this CPU runs, and it writes none of it here.
     let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, len) };
-    let count = (address!(ward_rela_end) - address!(ward_rela_start)) as usize / 24;
+    let words = (address!(ward_relr_end) - address!(ward_relr_start)) as usize / 8;
     // SAFETY: the relocation table, which nobody writes.
-    let relocations: &[[u64; 3]] =
-        unsafe { core::slice::from_raw_parts(address!(ward_rela_start) as *const [u64; 3], count) };
+    let table =
+        unsafe { core::slice::from_raw_parts(address!(ward_relr_start) as *const u64, words) };
     let mut at = 0;
-    // The linker sorts relative relocations by offset.
-    for [offset, ..] in relocations {
-        let offset = *offset as usize;
-        measurement.add(&bytes[at..offset]);
-        measurement.add(&[0; 8]);
-        at = offset + 8;
+    for place in relr::places(table) {
+        let place = place as usize;
+        measurement.add(&bytes[at..place]);
+        let mut word = [0; 8];
+        word.copy_from_slice(&bytes[place..place + 8]);
+        let linked = u64::from_le_bytes(word).wrapping_sub(start);
+        measurement.add(&linked.to_le_bytes());
+        at = place + 8;
     }
     measurement.add(&bytes[at..]);
     measurement.finish()
