@@ -1,0 +1,97 @@
+//! Counts, printed as `BENCH name value unit`. Under QEMU's `-icount shift=0` a nanosecond of the
+//! counter is one instruction.
+
+use super::calls::{host_call, ok};
+use super::env::Env;
+use super::run::{SEARCH, TICK};
+use super::text::Outcome;
+use super::vm::Vm;
+use crate::guest::bench::{FIRST, NAMES};
+use crate::protocol::{SPARE, mode};
+use crate::rt::pages;
+use crate::rt::{memory, time};
+use core::sync::atomic::Ordering;
+use hyp_core::abi::Call;
+
+const MIB: u64 = 1 << 20;
+
+/// Prints all counts.
+pub(crate) fn run(env: &Env) {
+    SEARCH.store(false, Ordering::Relaxed);
+    TICK.store(0, Ordering::Relaxed);
+    let result = guest(env).and_then(|()| verification(env)).and_then(|()| destruction(env));
+    if let Err(why) = result {
+        println!("bench: FAIL: {}", why.0.get());
+    }
+}
+
+fn print(name: &str, ticks: u64, divisor: u64, unit: &str) {
+    println!("BENCH {name} {} {unit}", (time::nanoseconds(ticks) + divisor / 2) / divisor.max(1));
+}
+
+/// What the guest measures.
+fn guest(env: &Env) -> Outcome {
+    let start = time::now();
+    let vm = Vm::verified(env)?;
+    vm.reserve(256, 10)?;
+    vm.tell(mode::MEASURE, 0);
+    vm.run_until(|_| false)?;
+    let measured = vm.state.lock().device.measured;
+    for (number, name) in NAMES.iter().enumerate().skip(1) {
+        let (ticks, rounds) = measured[number];
+        ensure!(rounds > 0, "the guest did not measure {name}");
+        let loops = measured[0].0 * rounds / measured[0].1.max(1);
+        print(name, ticks.saturating_sub(loops), rounds, "instructions");
+    }
+    let (first, _) = measured[FIRST];
+    let took = (first.wrapping_sub(start)) & 0xffff_ffff;
+    print("create-to-first-instruction", took, 1, "instructions");
+    vm.end()
+}
+
+/// Verification, with a program image of 1 MiB.
+fn verification(env: &Env) -> Outcome {
+    let images = env.owner.manifest();
+    let (mut program, data) = (images.images()[0], images.images()[1]);
+    let frames = pages::take(256, 1);
+    memory::fill(frames, MIB, 0);
+    memory::copy_in(frames, env.owner.image(0));
+    program.size = MIB;
+    program.digest = env.owner.digest(memory::bytes(frames, MIB));
+    let signed = env.owner.sign(&env.owner.rebuilt(images.regions(), &[program, data]));
+    let vm = Vm::protected(env)?;
+    let start = time::now();
+    ensure!(vm.boot_info(&signed).is_ok(), "manifest refused");
+    print("signature", time::now() - start, 1, "instructions");
+    vm.load_image(env, 1, |_, _| {})?;
+    let start = time::now();
+    for page in 0..256 {
+        ok(Call::VmRemapImage, &[vm.id, 0, page, frames + page * pages::PAGE, 0])?;
+    }
+    print("remap-image-page", time::now() - start, 256, "instructions");
+    vm.took(frames, 256, program.ipa);
+    let start = time::now();
+    ensure!(vm.verify().is_ok(), "verification failed");
+    // The data image is hashed as well: two pages.
+    print("verify-per-mib", time::now() - start, 1, "instructions");
+    vm.end()
+}
+
+/// vm_destroy of 8 MiB, less that of a VM without them.
+fn destruction(env: &Env) -> Outcome {
+    let mut ticks = [0; 2];
+    for (with, slot) in ticks.iter_mut().enumerate() {
+        let vm = Vm::verified(env)?;
+        for block in 0..4 * with as u64 {
+            vm.give(SPARE + block * 2 * MIB, 9)?;
+        }
+        ok(Call::VmPowerOff, &[vm.id])?;
+        let start = time::now();
+        while host_call(Call::VmDestroy, &[vm.id]).is_ok_and(|reply| reply.again) {}
+        *slot = time::now() - start;
+        vm.forgotten();
+    }
+    print("destroy-small-vm", ticks[0], 1, "instructions");
+    print("destroy-per-mib", ticks[1].saturating_sub(ticks[0]), 8, "instructions");
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! The machine as the host finds it: memory, holes, devices, other CPUs.
+
+use crate::host::env::Env;
+use crate::host::tally::{Test, smp_test, test};
+use crate::host::text::Outcome;
+use crate::host::{attack, others};
+use crate::rt::{memory, pages, probe, registers, smp};
+
+/// The tests.
+pub(super) const TESTS: &[Test] = &[
+    test("own-memory-works", own_memory),
+    test("read-and-write-of-wards-memory-abort", wards_memory),
+    smp_test("read-and-write-of-wards-memory-abort-on-every-cpu", wards_memory_everywhere),
+    test("no-el2-registers", no_el2),
+    test("forbidden-smc-refused", forbidden_smc),
+];
+
+fn own_memory(_: &Env) -> Outcome {
+    let page = pages::take_one();
+    memory::poke(page, 0x1234);
+    same!(memory::peek(page), 0x1234, "a page of the host");
+    pages::give(page, 1);
+    let system = registers::system();
+    ensure!(system[0] & 5 == 5, "MMU and caches are off");
+    Ok(())
+}
+
+fn wards_memory(env: &Env) -> Outcome {
+    for offset in [0, 8, 0x1000 - 8] {
+        attack::must_abort(env.ward + offset, "Ward's memory")?;
+    }
+    Ok(())
+}
+
+fn wards_memory_everywhere(env: &Env) -> Outcome {
+    others().try_for_each(|cpu| attack::must_abort_on(cpu, env.ward, "Ward's memory"))
+}
+
+fn no_el2(_: &Env) -> Outcome {
+    let result = probe::sysreg(probe::Trapped::HcrEl2);
+    ensure!(result.is_err_and(|fault| fault.is_undefined()), "HCR_EL2 is readable at EL1: {result:x?}");
+    ensure!(smp::current() == 0, "the boot CPU is CPU 0");
+    Ok(())
+}
+
+fn forbidden_smc(_: &Env) -> Outcome {
+    // A secure-world fast call of an unknown owner, and a vendor call.
+    for function in [0x8300_0001, 0xb200_0000, 0xc600_0117] {
+        same!(probe::smc(function).unwrap_or(0), u64::MAX, "SMC result");
+    }
+    Ok(())
+}
