@@ -75,7 +75,7 @@ impl<M: Machine> Memory<M> {
         let ipa = Ipa::identity(first);
         if self
             .host
-            .can_map(machine, self.pool.len(), ipa, first, size)
+            .can_map(machine, self.spare_tables(), ipa, first, size)
             .is_err()
         {
             return false;

@@ -6,11 +6,23 @@ use crate::addr::{BLOCK_FRAMES, Ipa, Pfn, Size};
 use crate::machine::Machine;
 use crate::stage2::UnmapError;
 
-/// Table pages that one call's takes can need: a range of up to 512 frames lies in two regions
-/// of 2 MiB, each to be split from 1 GiB and then from 2 MiB; registering a VM takes two ranges.
-const TAKE_TABLES: u64 = 8;
-/// Table pages that taking leaves in the pool, for host faults and frames that come back.
-const POOL_RESERVE: u64 = 8;
+/// Table pages that taking one range of up to 512 frames can need: it lies in two regions of
+/// 2 MiB, each to be split from 1 GiB and then from 2 MiB. Nobody but
+/// [`Call::HostDonate`](crate::abi::Call::HostDonate) may use the pool's last ones, so that a host
+/// can always refill it.
+const RANGE_TABLES: u64 = 4;
+/// What a call that takes frames must find: registering a VM takes two ranges, and as much again
+/// is left for host faults and frames that come back.
+const TAKE_TABLES: u64 = 4 * RANGE_TABLES;
+
+/// What frames are taken for, which decides how far down they may empty the host's pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum For {
+    /// A VM: its record, tables, pool or memory.
+    Vm,
+    /// The host's pool itself.
+    HostPool,
+}
 
 impl<M: Machine> Memory<M> {
     /// May the host give the range away?
@@ -18,17 +30,22 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     /// [`Error::BadAddress`] unless all of it is RAM; [`Error::Denied`] if one frame is not an
     /// idle frame of the host's; [`Error::NoMemory`] if the host's pool is short.
-    pub fn check_take(&self, range: Range) -> Result<(), Error> {
+    pub fn check_take(&self, range: Range, purpose: For) -> Result<(), Error> {
         self.check_ram(range)?;
         for n in 0..range.frames {
             if self.ram_state(range.first.add(n))? != FrameState::HOST_IDLE {
                 return Err(Error::Denied);
             }
         }
-        if self.pool.len() < TAKE_TABLES + POOL_RESERVE {
-            return Err(Error::NoMemory);
+        let needed = match purpose {
+            For::Vm => TAKE_TABLES,
+            For::HostPool => RANGE_TABLES,
+        };
+        if self.pool.len() < needed {
+            Err(Error::NoMemory)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Takes the range from the host: unmapped and invalidated, then recorded as `new` says for
@@ -63,6 +80,11 @@ impl<M: Machine> Memory<M> {
             }
             Err(error) => unreachable!("unmapping {first:?} from the host: {error:?}"),
         }
+    }
+
+    /// Table pages that mapping for the host may use.
+    pub(super) fn spare_tables(&self) -> u64 {
+        self.pool.len().saturating_sub(RANGE_TABLES)
     }
 
     /// Adds frames that were taken and zeroed to the pool of the host's tables.

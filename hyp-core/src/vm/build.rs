@@ -7,7 +7,7 @@ use crate::abi::{
 use crate::addr::{Pfn, VmId};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
-use crate::memory::{FrameState, InTransit, Range};
+use crate::memory::{For, FrameState, InTransit, Range};
 use crate::run::Vcpu;
 use crate::stage2::Stage2;
 use crate::ward::Ward;
@@ -62,8 +62,8 @@ impl<M: Machine> Ward<M> {
             let id = VmId(u16::try_from(number).map_err(|_| Error::NoMemory)?);
             {
                 let (mut memory, _) = self.memory.lock(&mut order);
-                memory.check_take(record)?;
-                memory.check_take(root)?;
+                memory.check_take(record, For::Vm)?;
+                memory.check_take(root, For::Vm)?;
                 memory.take(&self.machine, record, |_| FrameState::Hyp { for_vm: id });
                 memory.take(&self.machine, root, |_| FrameState::Hyp { for_vm: id });
             }
@@ -115,7 +115,7 @@ impl<M: Machine> Ward<M> {
                     first: run,
                     frames: 1,
                 })?;
-                memory.check_take(record)?;
+                memory.check_take(record, For::Vm)?;
                 memory.pin(run)?;
                 memory.take(&self.machine, record, |_| FrameState::Hyp { for_vm: id });
             }
@@ -146,7 +146,7 @@ impl<M: Machine> Ward<M> {
         let range = host_range(pa, frames)?;
         self.with_vm(order, vm, |vm, order| {
             vm.require(&[State::Ready, State::Verified])?;
-            self.take_zeroed(order, range, vm.id)?;
+            self.take_zeroed(order, range, vm.id, For::Vm)?;
             for n in 0..range.frames {
                 vm.pool.push(&self.machine, range.first.add(n));
             }
@@ -181,7 +181,7 @@ impl<M: Machine> Ward<M> {
         frames: u64,
     ) -> Result<(), Error> {
         let range = host_range(pa, frames)?;
-        self.take_zeroed(order, range, VmId::HOST)?;
+        self.take_zeroed(order, range, VmId::HOST, For::HostPool)?;
         let (mut memory, _) = self.memory.lock(order);
         memory.add_to_pool(&self.machine, range);
         Ok(())
@@ -194,13 +194,14 @@ impl<M: Machine> Ward<M> {
         order: &mut Order<'_, L>,
         range: Range,
         for_vm: VmId,
+        purpose: For,
     ) -> Result<(), Error>
     where
         level::Memory: level::Below<L>,
     {
         {
             let (mut memory, _) = self.memory.lock(order);
-            memory.check_take(range)?;
+            memory.check_take(range, purpose)?;
             memory.take(&self.machine, range, |_| FrameState::Hyp { for_vm });
         }
         self.zero(range);

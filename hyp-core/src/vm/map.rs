@@ -6,7 +6,7 @@ use crate::abi::Error;
 use crate::addr::{Ipa, PAGE_SIZE, Pfn, Size};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
-use crate::memory::{FrameState, Range};
+use crate::memory::{For, FrameState, Range};
 use crate::stage2::{Attrs, MapError, MemoryKind};
 use crate::ward::Ward;
 
@@ -109,7 +109,7 @@ impl<M: Machine> Ward<M> {
         let id = vm.id;
         {
             let (mut memory, _) = self.memory.lock(order);
-            memory.check_take(frames)?;
+            memory.check_take(frames, For::Vm)?;
             vm.check_map(&self.machine, leaf, frames.first)?;
             memory.take(&self.machine, frames, |n| FrameState::Vm {
                 vm: id,
