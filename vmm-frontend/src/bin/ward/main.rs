@@ -1,0 +1,19 @@
+//! The program `ward`.
+
+#![allow(unreachable_pub, reason = "a program has no public side")]
+
+mod args;
+mod commands;
+mod report;
+mod values;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::run(&args.command) {
+        Ok(report) => report::print(&report, args.output),
+        Err(error) => report::complain(&error, args.output),
+    }
+}

@@ -1,0 +1,105 @@
+//! What can go wrong, and what the reader can do about it.
+
+use hyp_core::abi::manifest::BadField;
+use hyp_core::verify::Refusal;
+use std::io;
+use std::path::PathBuf;
+
+/// Why something was not done. The text says what is wrong and where; [`Error::remedy`] what to
+/// do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or the random source could not be used.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    File {
+        /// Verb: read, write, create.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A text is not a key.
+    #[error("not a {wanted} key: {why}")]
+    Key {
+        /// public or secret.
+        wanted: &'static str,
+        /// What is wrong with the text.
+        why: &'static str,
+    },
+    /// The parts asked for do not make a guest that Ward could start.
+    #[error("these parts make no guest: {0}")]
+    Spec(BadField),
+    /// A file is not a bundle, or is damaged.
+    #[error("not a usable bundle: {0}")]
+    Bundle(BadField),
+    /// Ward would refuse to start this guest.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+impl Error {
+    pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        Error::File {
+            doing,
+            path,
+            source,
+        }
+    }
+
+    /// What to do about it, in one sentence.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Error::File { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => "check the path; the directory must exist",
+                io::ErrorKind::PermissionDenied => "check the owner and mode of file and directory",
+                io::ErrorKind::AlreadyExists => {
+                    "choose another name, or move the old file away: existing keys are never \
+                     overwritten, for without its key a guest can never be updated"
+                }
+                _ => "see the system's reason above",
+            },
+            Error::Key {
+                wanted: "secret", ..
+            } => "give the file that `ward keygen --out FILE` wrote as FILE",
+            Error::Key { .. } => "give the file that `ward keygen --out FILE` wrote as FILE.pub",
+            Error::Spec(bad) => spec_remedy(bad),
+            Error::Bundle(_) => "get the file again, or make it again with `ward bundle`",
+            Error::Refused(Refusal::UntrustedKey) => {
+                "if you trust its signer (`ward inspect` shows the key), give his .pub file with --trust"
+            }
+            Error::Refused(Refusal::Manifest(_)) => {
+                "make the bundle again with `ward bundle`, or allow what this machine can do with --ipa-bits"
+            }
+            Error::Refused(_) => {
+                "the bundle was changed after it was signed: get it again from its owner"
+            }
+        }
+    }
+}
+
+fn spec_remedy(bad: &BadField) -> &'static str {
+    let list = bad.index.map_or("", |(list, _)| list);
+    match (list, bad.field, bad.why) {
+        (_, "regions", _) => "give at most 16 of --ram and --mmio together",
+        (_, "images", _) => "give at most 16 of --image",
+        (_, "vcpus", _) => "give --vcpus a number from 1 to 64",
+        (_, "entry", _) => {
+            "give one --image kernel=FILE@IPA, and --entry (if at all) an address of its code"
+        }
+        (_, "boot argument", _) => {
+            "give --boot-arg the address of an image, such as the device tree's"
+        }
+        ("regions", _, "overlaps an earlier region") => "move or shrink one of --ram and --mmio",
+        ("regions", ..) => {
+            "give --ram and --mmio addresses and sizes that are multiples of 4096, inside the \
+             address space (--ipa-bits)"
+        }
+        ("images", _, "not page aligned") => "give images addresses that are multiples of 4096",
+        ("images", _, "zero") => "an image needs at least one byte: check the file",
+        ("images", ..) => "move the image, or enlarge --ram; images take whole pages of 4096 bytes",
+        _ => "see `ward bundle --help`",
+    }
+}
