@@ -28,5 +28,7 @@ mod bare {
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("firmware runs at EL2: cargo build --release --target aarch64-unknown-none-softfloat");
+    eprintln!(
+        "firmware runs at EL2: cargo build --release --target aarch64-unknown-none-softfloat"
+    );
 }

@@ -21,6 +21,7 @@ use crate::{crash, glue, layout, switch};
 use core::fmt;
 use core::sync::atomic::Ordering;
 use dtoolkit::fdt::Fdt;
+use hyp_core::Ward;
 use hyp_core::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn};
 use hyp_core::config::{BootError, Config};
 use hyp_core::lock::Ordered;
@@ -28,7 +29,6 @@ use hyp_core::memory::{FrameWord, Range, Ranges};
 use hyp_core::stage2::Geometry;
 use hyp_core::vcpu::context::RESET_PSTATE;
 use hyp_core::vm::VmSlot;
-use hyp_core::Ward;
 
 const BLOCK: u64 = 2 << 20;
 
@@ -65,8 +65,12 @@ impl fmt::Display for Fatal {
         match self {
             Fatal::Missing(missing) => write!(f, "{missing}"),
             Fatal::Cpu(what) => write!(f, "this CPU {what}"),
-            Fatal::NotInRam(span) => write!(f, "{span} is outside the memory the device tree names"),
-            Fatal::NoRoom(what, bytes) => write!(f, "no room in RAM for {what}: {} KiB", bytes >> 10),
+            Fatal::NotInRam(span) => {
+                write!(f, "{span} is outside the memory the device tree names")
+            }
+            Fatal::NoRoom(what, bytes) => {
+                write!(f, "no room in RAM for {what}: {} KiB", bytes >> 10)
+            }
             Fatal::Tables => write!(f, "memory is in too many pieces for Ward's own map"),
             Fatal::Tree => write!(f, "the device tree cannot be edited for the host"),
             Fatal::Kernel(what) => write!(f, "the host's kernel {what}"),
@@ -115,7 +119,10 @@ pub fn main(dtb: u64, build: &Build) -> ! {
         park();
     }
     let span = image::span();
-    console::line(format_args!("Ward {} at {span}, sha256 {digest}", build.version));
+    console::line(format_args!(
+        "Ward {} at {span}, sha256 {digest}",
+        build.version
+    ));
     crash::record::take(|line| console::line(format_args!("last boot: {line}")));
     let fatal = match start(fdt, dtb, build) {
         Ok(never) => match never {},
@@ -172,7 +179,10 @@ fn frames_of(bytes: u64) -> u64 {
 }
 
 fn range(span: Span) -> Range {
-    Range { first: Pfn(span.base >> PAGE_SHIFT), frames: span.size >> PAGE_SHIFT }
+    Range {
+        first: Pfn(span.base >> PAGE_SHIFT),
+        frames: span.size >> PAGE_SHIFT,
+    }
 }
 
 fn ranges(spans: &[Span]) -> Result<Ranges, Fatal> {
@@ -192,7 +202,11 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     let machine = Platform::discover(fdt)?;
     report(&machine, build);
     let image = image::span();
-    let tree = Span { base: dtb, size: fdt.data().len() as u64 }.to_pages();
+    let tree = Span {
+        base: dtb,
+        size: fdt.data().len() as u64,
+    }
+    .to_pages();
     for part in [image, tree] {
         if !machine.ram.iter().any(|bank| bank.contains(part)) {
             return Err(Fatal::NotInRam(part));
@@ -202,8 +216,15 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     let modules = machine.modules.iter().map(|module| module.span);
     let ramdisk = machine.ramdisk.iter().map(|module| module.span);
     let parts = [image, tree, machine.kernel.span];
-    for span in parts.into_iter().chain(ramdisk).chain(modules).chain(machine.reserved.iter().copied()) {
-        taken.try_push(span.to_pages()).map_err(|_| Missing::TooMany)?;
+    for span in parts
+        .into_iter()
+        .chain(ramdisk)
+        .chain(modules)
+        .chain(machine.reserved.iter().copied())
+    {
+        taken
+            .try_push(span.to_pages())
+            .map_err(|_| Missing::TooMany)?;
     }
     check_overlap(&taken[..taken.len() - machine.reserved.len()])?;
 
@@ -237,7 +258,10 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     };
     let root = arena.take(root, root);
     let cpu_area = arena.take(cpus, 1);
-    let pool = Range { first: arena.take(pool, 1), frames: pool };
+    let pool = Range {
+        first: arena.take(pool, 1),
+        frames: pool,
+    };
     let frame_array = arena.take(frame_array, 1);
     let slot_array = arena.take(slot_array, 1);
 
@@ -254,8 +278,8 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     }
     // SAFETY: frames of the arena, mapped but for the guards.
     unsafe { percpu::init(cpu_area, &machine.cpus) };
-    let cpu = percpu::by_mpidr(crate::cpu::mpidr())
-        .ok_or(Fatal::Cpu("is not in the device tree"))?;
+    let cpu =
+        percpu::by_mpidr(crate::cpu::mpidr()).ok_or(Fatal::Cpu("is not in the device tree"))?;
     cpu.power.store(power::ON, Ordering::Relaxed);
     // SAFETY: the record lives for ever.
     unsafe { ward_set_cpu(cpu) };
@@ -269,7 +293,11 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
         El2.zero_frame(root.add(n));
     }
     // SAFETY: the arena holds that many records, and nobody else has them.
-    let frames = unsafe { new_array(frame_array, config.ram.frames() as usize, || FrameWord::HOST_IDLE) };
+    let frames = unsafe {
+        new_array(frame_array, config.ram.frames() as usize, || {
+            FrameWord::HOST_IDLE
+        })
+    };
     // SAFETY: as above.
     let slots = unsafe { new_array(slot_array, slots, || Ordered::new(None)) };
     let ward = Ward::new(El2, config, frames, slots, root, pool).map_err(Fatal::Core)?;
@@ -281,7 +309,9 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     let entry = payload::prepare(fdt, &machine, &mut taken, &[image, place])?;
     prepare_cpu();
     let (pc, tree) = (entry.pc, entry.tree);
-    ward.log(format_args!("entering the host at {pc:#x} with stage 2 on, device tree at {tree:#x}"));
+    ward.log(format_args!(
+        "entering the host at {pc:#x} with stage 2 on, device tree at {tree:#x}"
+    ));
     // SAFETY: this CPU is prepared; the host gets nothing of Ward's.
     unsafe { ward_enter_host(pc, RESET_PSTATE, tree, cpu) }
 }
@@ -291,7 +321,9 @@ fn check_overlap(parts: &[Span]) -> Result<(), Fatal> {
     for (n, &part) in parts.iter().enumerate() {
         if part.size > 0 && parts[..n].iter().any(|other| other.overlaps(part)) {
             console::line(format_args!("{part} overlaps another part"));
-            return Err(Fatal::Kernel("or another boot module overlaps what is loaded already"));
+            return Err(Fatal::Kernel(
+                "or another boot module overlaps what is loaded already",
+            ));
         }
     }
     Ok(())
@@ -318,7 +350,11 @@ unsafe fn new_array<T>(first: Pfn, len: usize, mut make: impl FnMut() -> T) -> &
 
 /// `ID_AA64MMFR1_EL1.VMIDBits`.
 fn vmid_bits() -> u32 {
-    if crate::cpu::field(get!("id_aa64mmfr1_el1"), 4) == 2 { 16 } else { 8 }
+    if crate::cpu::field(get!("id_aa64mmfr1_el1"), 4) == 2 {
+        16
+    } else {
+        8
+    }
 }
 
 /// `VTCR_EL2` (DDI 0487 D24.2.212): RES1 31, HA 21 and VS 19 where the CPU has them, PS 18:16, TG0
@@ -376,7 +412,9 @@ fn report(machine: &Platform<'_>, build: &Build) {
         mmu::pa_bits()
     ));
     if build.keys.is_empty() {
-        console::line(format_args!("no key in this image: no protected guest can start (WARD_KEYS)"));
+        console::line(format_args!(
+            "no key in this image: no protected guest can start (WARD_KEYS)"
+        ));
     }
     for key in build.keys {
         let mut measurement = crate::hash::Measurement::default();
@@ -384,6 +422,8 @@ fn report(machine: &Platform<'_>, build: &Build) {
         console::line(format_args!("trusted key, sha256 {}", measurement.finish()));
     }
     if build.test {
-        console::line(format_args!("TEST IMAGE: a host can crash it on purpose. Not for use."));
+        console::line(format_args!(
+            "TEST IMAGE: a host can crash it on purpose. Not for use."
+        ));
     }
 }

@@ -97,7 +97,13 @@ impl fmt::Display for Who {
         let runs = cpu.runs.load(Ordering::Relaxed);
         match runs {
             0 => write!(f, "cpu={} for the host", cpu.id),
-            _ => write!(f, "cpu={} for vm={} vcpu={}", cpu.id, runs >> 16, runs & 0xff),
+            _ => write!(
+                f,
+                "cpu={} for vm={} vcpu={}",
+                cpu.id,
+                runs >> 16,
+                runs & 0xff
+            ),
         }
     }
 }
@@ -105,7 +111,10 @@ impl fmt::Display for Who {
 /// From the vectors: `number` as in [`VECTORS`], the stack pointer and frame pointer then.
 #[unsafe(no_mangle)]
 extern "C" fn ward_bug(number: u64, sp: u64, fp: u64) -> ! {
-    let name = VECTORS.get(number as usize).copied().unwrap_or("unknown vector");
+    let name = VECTORS
+        .get(number as usize)
+        .copied()
+        .unwrap_or("unknown vector");
     if begin(format_args!("{name}")) {
         exception(sp);
         back_trace(get!("elr_el2"), fp);
@@ -160,10 +169,17 @@ fn exception(sp: u64) {
         get!("elr_el2").wrapping_sub(image_base()),
         get!("spsr_el2")
     ));
-    let guard = if mmu::is_guard(far) { " (guard page: a stack overflowed)" } else { "" };
+    let guard = if mmu::is_guard(far) {
+        " (guard page: a stack overflowed)"
+    } else {
+        ""
+    };
     say(format_args!("  FAR:  {far:#x}{guard}"));
     let hpfar = get!("hpfar_el2");
-    say(format_args!("  HPFAR: {hpfar:#x} (IPA {:#x})", (hpfar & 0xfff_ffff_fff0) << 8));
+    say(format_args!(
+        "  HPFAR: {hpfar:#x} (IPA {:#x})",
+        (hpfar & 0xfff_ffff_fff0) << 8
+    ));
     match crate::glue::owner(far) {
         Some(state) => say(format_args!("  page: {state:x?}")),
         None => say(format_args!("  page: not RAM under Ward's records")),
@@ -178,7 +194,10 @@ fn image_base() -> u64 {
 /// Return addresses by the chain of frame pointers (AAPCS64 6.4.6), as offsets into the image:
 /// `addr2line -e ward.elf`.
 fn back_trace(pc: u64, mut fp: u64) {
-    say(format_args!("  trace: {:#x}", pc.wrapping_sub(image_base())));
+    say(format_args!(
+        "  trace: {:#x}",
+        pc.wrapping_sub(image_base())
+    ));
     for _ in 0..24 {
         // A frame record is 16 bytes, aligned, on one of Ward's stacks.
         if fp == 0 || !fp.is_multiple_of(16) || !on_a_stack(fp) {
@@ -190,7 +209,10 @@ fn back_trace(pc: u64, mut fp: u64) {
         if pc == 0 {
             break;
         }
-        say(format_args!("         {:#x}", pc.wrapping_sub(image_base())));
+        say(format_args!(
+            "         {:#x}",
+            pc.wrapping_sub(image_base())
+        ));
         if up <= fp {
             break;
         }
@@ -230,7 +252,10 @@ fn stop_el1() {
         }
     };
     let roots = percpu::all().map(|cpu: &PerCpu| cpu.vttbr.load(Ordering::Relaxed));
-    roots.chain([switch::traps::host_vttbr()]).filter(|&vttbr| vttbr != 0).for_each(empty);
+    roots
+        .chain([switch::traps::host_vttbr()])
+        .filter(|&vttbr| vttbr != 0)
+        .for_each(empty);
     crate::machine::tlb::invalidate_everything();
     send_event();
 }

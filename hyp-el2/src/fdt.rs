@@ -50,7 +50,10 @@ impl Span {
     /// The smallest range of whole pages that contains this one.
     pub fn to_pages(self) -> Self {
         let base = self.base & !(PAGE_SIZE - 1);
-        Span { base, size: self.end().next_multiple_of(PAGE_SIZE) - base }
+        Span {
+            base,
+            size: self.end().next_multiple_of(PAGE_SIZE) - base,
+        }
     }
 }
 
@@ -133,9 +136,12 @@ pub struct Platform<'a> {
 }
 
 fn spans_of(node: FdtNode<'_>) -> impl Iterator<Item = Span> + '_ {
-    node.reg().ok().flatten().into_iter().flatten().filter_map(|reg| {
-        Span::new(reg.address::<u64>().ok()?, reg.size::<u64>().ok()?)
-    })
+    node.reg()
+        .ok()
+        .flatten()
+        .into_iter()
+        .flatten()
+        .filter_map(|reg| Span::new(reg.address::<u64>().ok()?, reg.size::<u64>().ok()?))
 }
 
 /// The bytes of a property.
@@ -148,14 +154,19 @@ fn enabled(node: &FdtNode<'_>) -> bool {
 }
 
 /// Depth-first search; the tree is as deep as the caller's stack may bear.
-fn find<'a>(node: FdtNode<'a>, depth: u32, test: &dyn Fn(&FdtNode<'a>) -> bool) -> Option<FdtNode<'a>> {
+fn find<'a>(
+    node: FdtNode<'a>,
+    depth: u32,
+    test: &dyn Fn(&FdtNode<'a>) -> bool,
+) -> Option<FdtNode<'a>> {
     if test(&node) {
         return Some(node);
     }
     if depth == 0 {
         return None;
     }
-    node.children().find_map(|child| find(child, depth - 1, test))
+    node.children()
+        .find_map(|child| find(child, depth - 1, test))
 }
 
 const DEPTH: u32 = 6;
@@ -204,10 +215,22 @@ pub fn subtract(spans: &mut Spans, hole: Span) -> Result<(), Missing> {
             continue;
         }
         if span.base < hole.base {
-            push(&mut rest, Span { base: span.base, size: hole.base - span.base })?;
+            push(
+                &mut rest,
+                Span {
+                    base: span.base,
+                    size: hole.base - span.base,
+                },
+            )?;
         }
         if hole.end() < span.end() {
-            push(&mut rest, Span { base: hole.end(), size: span.end() - hole.end() })?;
+            push(
+                &mut rest,
+                Span {
+                    base: hole.end(),
+                    size: span.end() - hole.end(),
+                },
+            )?;
         }
     }
     *spans = rest;
@@ -246,7 +269,13 @@ fn memory(fdt: Fdt<'_>) -> Result<(Spans, Spans, Spans), Missing> {
                 // Whole pages inside the range.
                 let base = span.base.next_multiple_of(PAGE_SIZE);
                 let end = span.end() & !(PAGE_SIZE - 1);
-                push(&mut ram, Span { base, size: end.saturating_sub(base) })?;
+                push(
+                    &mut ram,
+                    Span {
+                        base,
+                        size: end.saturating_sub(base),
+                    },
+                )?;
             }
         }
     }
@@ -257,9 +286,17 @@ fn memory(fdt: Fdt<'_>) -> Result<(Spans, Spans, Spans), Missing> {
             push(&mut reserved, span)?;
         }
     }
-    for node in fdt.find_node("/reserved-memory").iter().flat_map(|all| all.children()) {
+    for node in fdt
+        .find_node("/reserved-memory")
+        .iter()
+        .flat_map(|all| all.children())
+    {
         for span in spans_of(node) {
-            let list = if node.property("no-map").is_some() { &mut no_map } else { &mut reserved };
+            let list = if node.property("no-map").is_some() {
+                &mut no_map
+            } else {
+                &mut reserved
+            };
             push(list, span.to_pages())?;
         }
     }
@@ -274,8 +311,12 @@ fn memory(fdt: Fdt<'_>) -> Result<(Spans, Spans, Spans), Missing> {
 }
 
 fn gic(fdt: Fdt<'_>) -> Result<Spans, Missing> {
-    let node = find(fdt.root(), DEPTH, &|node| node.is_compatible("arm,gic-v3") && enabled(node));
-    let spans: Spans = spans_of(node.ok_or(Missing::Gic)?).take(MAX_SPANS).collect();
+    let node = find(fdt.root(), DEPTH, &|node| {
+        node.is_compatible("arm,gic-v3") && enabled(node)
+    });
+    let spans: Spans = spans_of(node.ok_or(Missing::Gic)?)
+        .take(MAX_SPANS)
+        .collect();
     if spans.len() < 2 {
         return Err(Missing::Gic);
     }
@@ -300,10 +341,16 @@ fn cpus(fdt: Fdt<'_>) -> Result<ArrayVec<u64, MAX_CPUS>, Missing> {
             continue;
         }
         let reg = node.reg().ok().flatten().and_then(|mut reg| reg.next());
-        let mpidr = reg.and_then(|reg| reg.address::<u64>().ok()).ok_or(Missing::Cpus)?;
+        let mpidr = reg
+            .and_then(|reg| reg.address::<u64>().ok())
+            .ok_or(Missing::Cpus)?;
         found.try_push(mpidr).map_err(|_| Missing::Cpus)?;
     }
-    if found.is_empty() { Err(Missing::Cpus) } else { Ok(found) }
+    if found.is_empty() {
+        Err(Missing::Cpus)
+    } else {
+        Ok(found)
+    }
 }
 
 /// `reg` of a module. QEMU writes it with the root's cells and leaves out the properties that
@@ -314,7 +361,11 @@ fn module_span(fdt: Fdt<'_>, chosen: &FdtNode<'_>, node: &FdtNode<'_>) -> Option
         None => fdt.root().address_space(),
     };
     let cells = [space.address_cells as usize, space.size_cells as usize];
-    let [base, size] = node.property("reg")?.as_prop_encoded_array(cells).ok()?.next()?;
+    let [base, size] = node
+        .property("reg")?
+        .as_prop_encoded_array(cells)
+        .ok()?
+        .next()?;
     let span = Span::new(base.to_int().ok()?, size.to_int().ok()?)?;
     (span.size > 0).then_some(span)
 }
@@ -330,8 +381,12 @@ fn modules(fdt: Fdt<'_>) -> Result<Modules<'_>, Missing> {
         if !is_kernel && !is_ramdisk && !node.is_compatible("multiboot,module") {
             continue;
         }
-        let Some(span) = module_span(fdt, &chosen, &node) else { continue };
-        let bootargs = node.property("bootargs").and_then(|args| args.value_as::<&str>().ok());
+        let Some(span) = module_span(fdt, &chosen, &node) else {
+            continue;
+        };
+        let bootargs = node
+            .property("bootargs")
+            .and_then(|args| args.value_as::<&str>().ok());
         let module = Module { span, bootargs };
         if is_kernel {
             kernel = Some(module);

@@ -25,7 +25,10 @@ impl<T> Default for Global<T> {
 impl<T> Global<T> {
     /// Empty.
     pub const fn new() -> Self {
-        Global { state: AtomicU8::new(EMPTY), value: UnsafeCell::new(None) }
+        Global {
+            state: AtomicU8::new(EMPTY),
+            value: UnsafeCell::new(None),
+        }
     }
 
     /// Fills the place.
@@ -34,7 +37,8 @@ impl<T> Global<T> {
     /// When it is filled already.
     pub fn set(&self, value: T) {
         let first =
-            self.state.compare_exchange(EMPTY, FILLING, Ordering::Relaxed, Ordering::Relaxed);
+            self.state
+                .compare_exchange(EMPTY, FILLING, Ordering::Relaxed, Ordering::Relaxed);
         assert!(first.is_ok(), "filled twice");
         // SAFETY: FILLING is reached once, and readers wait for FULL.
         unsafe { *self.value.get() = Some(value) };

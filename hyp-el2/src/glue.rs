@@ -24,5 +24,6 @@ pub fn ward() -> &'static Ward<El2> {
 
 /// Who owns the frame at `address`, for a crash record.
 pub fn owner(address: u64) -> Option<FrameState> {
-    WARD.get()?.frame_state(Pfn(address >> hyp_core::addr::PAGE_SHIFT))
+    WARD.get()?
+        .frame_state(Pfn(address >> hyp_core::addr::PAGE_SHIFT))
 }

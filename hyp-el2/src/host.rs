@@ -4,7 +4,7 @@ pub mod idregs;
 mod inject;
 mod once;
 
-use crate::cpu::{get, set};
+use crate::cpu::get;
 use crate::{crash, glue, psci, smc, switch};
 use hyp_core::abi::smccc;
 use hyp_core::addr::Ipa;
@@ -104,31 +104,29 @@ fn abort(frame: &mut Frame, esr: Esr) {
     let ipa = if esr.hpfar_valid() {
         Some(esr.fault_ipa(get!("hpfar_el2"), far))
     } else if esr.fault().is_stage2() {
-        translate(far)
+        switch::translate(far)
     } else {
         None
     };
     let action = match ipa {
-        Some(ipa) => glue::ward().host_fault(HostFault { ipa: Ipa::containing(ipa), permission }),
+        Some(ipa) => glue::ward().host_fault(HostFault {
+            ipa: Ipa::containing(ipa),
+            permission,
+        }),
         // The host's own tables changed meanwhile: its next try tells. Anything that is no
         // stage-2 abort came here by hardware's error report: it is the host's.
         None if esr.fault().is_stage2() => HostFaultAction::Retry,
         None => HostFaultAction::Abort,
     };
     if action == HostFaultAction::Abort {
-        inject::take(frame, Kind::HostAbort { esr: esr.raw(), far });
+        inject::take(
+            frame,
+            Kind::HostAbort {
+                esr: esr.raw(),
+                far,
+            },
+        );
     }
-}
-
-/// The IPA of an address of EL1's, for faults that leave HPFAR_EL2 unwritten.
-fn translate(far: u64) -> Option<u64> {
-    let saved = get!("par_el1");
-    // SAFETY: a translation of EL1's stage 1 as a read; only PAR_EL1 changes, restored below.
-    unsafe { core::arch::asm!("at s1e1r, {}", in(reg) far, options(nostack, preserves_flags)) };
-    crate::cpu::isb();
-    let par = get!("par_el1");
-    set!("par_el1", saved);
-    (par & 1 == 0).then_some(par & 0x000f_ffff_ffff_f000)
 }
 
 fn system_register(frame: &mut Frame, esr: Esr) {

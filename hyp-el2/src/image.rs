@@ -29,6 +29,9 @@ impl Header {
             size => (word(8), size),
         };
         let fits = image_size >= file_size && image_size < 1 << 32 && text_offset < 1 << 21;
-        fits.then_some(Header { text_offset, image_size })
+        fits.then_some(Header {
+            text_offset,
+            image_size,
+        })
     }
 }

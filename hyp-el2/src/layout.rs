@@ -26,20 +26,41 @@ mod tests {
     use super::{Span, find};
 
     const RAM: [Span; 2] = [
-        Span { base: 0x4000_0000, size: 0x1000_0000 },
-        Span { base: 0x8000_0000, size: 0x10_0000 },
+        Span {
+            base: 0x4000_0000,
+            size: 0x1000_0000,
+        },
+        Span {
+            base: 0x8000_0000,
+            size: 0x10_0000,
+        },
     ];
 
     #[test]
     fn takes_the_highest_that_fits() {
         assert_eq!(find(&RAM, &[], 0x1000, 0x1000).unwrap().base, 0x800f_f000);
-        assert_eq!(find(&RAM, &[], 0x20_0000, 0x20_0000).unwrap().base, 0x4fe0_0000);
+        assert_eq!(
+            find(&RAM, &[], 0x20_0000, 0x20_0000).unwrap().base,
+            0x4fe0_0000
+        );
     }
 
     #[test]
     fn steps_over_what_is_taken() {
-        let taken = [Span { base: 0x4ff0_0000, size: 0x1000 }, Span { base: 0x8000_0000, size: 0x10_0000 }];
-        assert_eq!(find(&RAM, &taken, 0x10_0000, 0x1000).unwrap().base, 0x4fe0_0000);
+        let taken = [
+            Span {
+                base: 0x4ff0_0000,
+                size: 0x1000,
+            },
+            Span {
+                base: 0x8000_0000,
+                size: 0x10_0000,
+            },
+        ];
+        assert_eq!(
+            find(&RAM, &taken, 0x10_0000, 0x1000).unwrap().base,
+            0x4fe0_0000
+        );
         assert_eq!(find(&RAM, &taken, 0x2000_0000, 0x1000), None);
     }
 }

@@ -31,7 +31,11 @@ fn entry(table: Pfn, index: usize) -> &'static AtomicU64 {
 }
 
 fn bytes(frame: Pfn, offset: usize, len: usize) -> *mut u8 {
-    assert!(offset.checked_add(len).is_some_and(|end| end <= PAGE_SIZE as usize));
+    assert!(
+        offset
+            .checked_add(len)
+            .is_some_and(|end| end <= PAGE_SIZE as usize)
+    );
     (frame.pa() as *mut u8).wrapping_add(offset)
 }
 

@@ -83,7 +83,12 @@ struct Registers {
 }
 
 #[unsafe(no_mangle)]
-static mut ward_mmu: Registers = Registers { mair: 0, tcr: 0, ttbr0: 0, sctlr: 0 };
+static mut ward_mmu: Registers = Registers {
+    mair: 0,
+    tcr: 0,
+    ttbr0: 0,
+    sctlr: 0,
+};
 
 /// Bits of physical address: `ID_AA64MMFR0_EL1.PARange`, 48 for more than that (4 KiB granule
 /// without FEAT_LPA2).
@@ -202,7 +207,16 @@ pub unsafe fn map(start: u64, end: u64, access: Access) -> Result<(), NoTables> 
         at | access.attributes() | kind
     };
     // SAFETY: the root is the pool's first table; the caller vouches for the rest.
-    unsafe { fill(POOL.tables.get() as *mut u64, 0, start, end, &mut leaf, true)? };
+    unsafe {
+        fill(
+            POOL.tables.get() as *mut u64,
+            0,
+            start,
+            end,
+            &mut leaf,
+            true,
+        )?
+    };
     dsb_ishst();
     isb();
     Ok(())
@@ -219,7 +233,16 @@ pub unsafe fn guard(page: Pfn) -> Result<(), NoTables> {
     let mut leaf = |_: u64, _: u32| GUARD;
     let at = page.pa();
     // SAFETY: as in `map`.
-    unsafe { fill(POOL.tables.get() as *mut u64, 0, at, at + PAGE_SIZE, &mut leaf, false) }
+    unsafe {
+        fill(
+            POOL.tables.get() as *mut u64,
+            0,
+            at,
+            at + PAGE_SIZE,
+            &mut leaf,
+            false,
+        )
+    }
 }
 
 /// Is `address` in a guard page?

@@ -32,7 +32,11 @@ pub fn relay(args: [u64; 4]) -> Option<[u64; 4]> {
     let one = |x0: u64| Some([x0, args[1], args[2], args[3]]);
     // The 32-bit forms take 32-bit arguments (DEN0028 3.1).
     let wide = function & psci::SMC64 != 0;
-    let [_, a, b, c] = if wide { args } else { args.map(|arg| arg & 0xffff_ffff) };
+    let [_, a, b, c] = if wide {
+        args
+    } else {
+        args.map(|arg| arg & 0xffff_ffff)
+    };
     match function & !psci::SMC64 {
         psci::CPU_ON => one(cpu_on(a, b, c)),
         psci::CPU_SUSPEND => one(cpu_suspend(a, b, c)),
@@ -53,7 +57,9 @@ pub fn relay(args: [u64; 4]) -> Option<[u64; 4]> {
 
 /// PSCI_FEATURES: what firmware says of the functions relayed, NOT_SUPPORTED of all others.
 fn features(function: u64) -> u64 {
-    let Ok(id) = u32::try_from(function) else { return smccc::NOT_SUPPORTED };
+    let Ok(id) = u32::try_from(function) else {
+        return smccc::NOT_SUPPORTED;
+    };
     let relayed = matches!(
         id & !psci::SMC64,
         psci::CPU_ON | psci::CPU_SUSPEND | psci::AFFINITY_INFO | psci::SYSTEM_RESET2
@@ -90,8 +96,12 @@ fn cpu_on(target: u64, entry: u64, argument: u64) -> u64 {
     if target & !AFFINITY != 0 || !is_entry(entry) {
         return psci::INVALID_ADDRESS;
     }
-    let claim =
-        cpu.power.compare_exchange(power::OFF, power::PENDING, Ordering::Acquire, Ordering::Relaxed);
+    let claim = cpu.power.compare_exchange(
+        power::OFF,
+        power::PENDING,
+        Ordering::Acquire,
+        Ordering::Relaxed,
+    );
     match claim {
         Ok(_) => {}
         Err(power::PENDING) => return psci::ON_PENDING,
@@ -121,7 +131,11 @@ fn cpu_suspend(state: u64, entry: u64, argument: u64) -> u64 {
     let suspend = u64::from(psci::CPU_SUSPEND | psci::SMC64);
     let query = [u64::from(psci::FEATURES), suspend, 0, 0];
     let extended = smc::call(query)[0] & FEATURE_EXTENDED != 0;
-    let power_down = if extended { POWER_DOWN_EXTENDED } else { POWER_DOWN };
+    let power_down = if extended {
+        POWER_DOWN_EXTENDED
+    } else {
+        POWER_DOWN
+    };
     if state & power_down == 0 {
         return smc::call([suspend, state, 0, 0])[0];
     }

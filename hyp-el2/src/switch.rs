@@ -20,6 +20,7 @@ use crate::percpu;
 use core::sync::atomic::Ordering;
 use hyp_core::machine::{RunParams, Stage2Root, Trap};
 use hyp_core::vcpu::context::{Context, Fp, SYS_REGS, SysReg};
+use hyp_core::vcpu::esr::{Class, Esr};
 
 pub use gic::{init_cpu as init_gic, list_registers, sanitised_vtr};
 pub use sysregs::{guest_register, reset_el1, set_guest_register};
@@ -42,7 +43,11 @@ impl HostState {
     pub const fn new() -> Self {
         HostState {
             sys: [0; SYS_REGS],
-            fp: Fp { v: [0; 32], fpcr: 0, fpsr: 0 },
+            fp: Fp {
+                v: [0; 32],
+                fpcr: 0,
+                fpsr: 0,
+            },
             sp_el0: 0,
             pmcr: 0,
         }
@@ -102,7 +107,10 @@ pub fn load(context: &mut Context, params: &RunParams) {
     set!("tcr_el1", context[SysReg::TcrEl1]);
     isb();
     let vcpu = (params.mpidr & 0xff) as u32;
-    cpu.runs.store(u32::from(params.stage2.vm.0) << 16 | 1 << 8 | vcpu, Ordering::Relaxed);
+    cpu.runs.store(
+        u32::from(params.stage2.vm.0) << 16 | 1 << 8 | vcpu,
+        Ordering::Relaxed,
+    );
 }
 
 /// Runs the loaded vCPU until it traps.
@@ -111,17 +119,41 @@ pub fn enter(context: &mut Context) -> Trap {
     if crate::crash::happened() {
         crate::crash::stop();
     }
-    // SAFETY: the vCPU is loaded, the guest's vectors are in place and save into `context`.
-    let code = unsafe { ward_guest_enter(context, cpu) };
-    match code {
-        0 => Trap::Sync {
-            esr: get!("esr_el2"),
-            far: get!("far_el2"),
-            hpfar: get!("hpfar_el2"),
-        },
-        3 => Trap::SError,
-        _ => Trap::Irq,
+    loop {
+        // SAFETY: the vCPU is loaded, the guest's vectors are in place and save into `context`.
+        let code = unsafe { ward_guest_enter(context, cpu) };
+        match code {
+            0 => {}
+            3 => return Trap::SError,
+            _ => return Trap::Irq,
+        }
+        let (esr, far) = (get!("esr_el2"), get!("far_el2"));
+        if let Some(hpfar) = fault_page(Esr::new(esr), far) {
+            return Trap::Sync { esr, far, hpfar };
+        }
+        // The guest's tables changed under the fault: it tries again.
     }
+}
+
+/// `HPFAR_EL2`, filled in for the stage-2 permission faults that leave it unwritten (DDI 0487
+/// D24.2.60). `None` when the address has no translation any more.
+fn fault_page(esr: Esr, far: u64) -> Option<u64> {
+    let aborts = [Class::DataAbortLower, Class::InstructionAbortLower];
+    if !aborts.contains(&esr.class()) || !esr.fault().is_stage2() || esr.hpfar_valid() {
+        return Some(get!("hpfar_el2"));
+    }
+    translate(far).map(|ipa| ipa >> 8)
+}
+
+/// The page that EL1's own tables make of an address; only `PAR_EL1` is touched, and put back.
+pub fn translate(far: u64) -> Option<u64> {
+    let saved = get!("par_el1");
+    // SAFETY: a translation by EL1's stage 1, as for a read; its result is in PAR_EL1 alone.
+    unsafe { core::arch::asm!("at s1e1r, {}", in(reg) far, options(nostack, preserves_flags)) };
+    isb();
+    let par = get!("par_el1");
+    set!("par_el1", saved);
+    (par & 1 == 0).then_some(par & 0x000f_ffff_ffff_f000)
 }
 
 /// The reverse of [`load`]; nothing of the guest's is left in any register but the deadline of
@@ -158,7 +190,11 @@ pub fn unload(context: &mut Context, _params: &RunParams) {
 
 /// Zeroes the FP state: no guest's value outlives a crash in it.
 pub fn scrub_fp() {
-    let zero = Fp { v: [0; 32], fpcr: 0, fpsr: 0 };
+    let zero = Fp {
+        v: [0; 32],
+        fpcr: 0,
+        fpsr: 0,
+    };
     // SAFETY: a whole FP state.
     unsafe { ward_fp_restore(&zero) };
 }

@@ -50,16 +50,26 @@ pub(super) fn prepare(
         .ok_or(Fatal::NoRoom("the host's device tree", size))?;
     let buffer = memory(room);
     buffer[..fdt.data().len()].copy_from_slice(fdt.data());
-    let changes = Changes { hidden, bootargs: machine.kernel.bootargs, ramdisk };
+    let changes = Changes {
+        hidden,
+        bootargs: machine.kernel.bootargs,
+        ramdisk,
+    };
     edit(buffer, &changes).map_err(|_| Fatal::Tree)?;
     cache::clean_invalidate(room.base, room.size);
-    Ok(Entry { pc, tree: room.base })
+    Ok(Entry {
+        pc,
+        tree: room.base,
+    })
 }
 
 fn report(what: &str, span: Span) {
     let mut measurement = Measurement::default();
     measurement.add(contents(span));
-    console::line(format_args!("{what} {span}, sha256 {}", measurement.finish()));
+    console::line(format_args!(
+        "{what} {span}, sha256 {}",
+        measurement.finish()
+    ));
 }
 
 /// Leaves the kernel where it is when it can run there, else moves it.
@@ -73,11 +83,21 @@ fn place_kernel(machine: &Platform<'_>, taken: &mut Spans) -> Result<u64, Fatal>
     let header = head
         .and_then(|head| Header::parse(head, file.size))
         .ok_or(Fatal::Kernel("is not a little-endian arm64 Image"))?;
-    // All that is taken but the file itself, which stands third (see `start`).
-    let others: Spans =
-        taken.iter().copied().filter(|&span| span != file.to_pages()).collect();
-    let here = Span { base: file.base, size: header.image_size }.to_pages();
-    let stays = file.base.checked_sub(header.text_offset).is_some_and(|base| base % BLOCK == 0)
+    // All that is taken but the file itself.
+    let others: Spans = taken
+        .iter()
+        .copied()
+        .filter(|&span| span != file.to_pages())
+        .collect();
+    let here = Span {
+        base: file.base,
+        size: header.image_size,
+    }
+    .to_pages();
+    let stays = file
+        .base
+        .checked_sub(header.text_offset)
+        .is_some_and(|base| base % BLOCK == 0)
         && machine.ram.iter().any(|bank| bank.contains(here))
         && !others.iter().any(|other| other.overlaps(here));
     let place = if stays {
@@ -87,13 +107,22 @@ fn place_kernel(machine: &Platform<'_>, taken: &mut Spans) -> Result<u64, Fatal>
         // Clear of the file too: the copy must not run over its source.
         let room = layout::find(&machine.ram, taken, size, BLOCK)
             .ok_or(Fatal::NoRoom("the host's kernel", size))?;
-        let image = Span { base: room.base + header.text_offset, size: header.image_size };
+        let image = Span {
+            base: room.base + header.text_offset,
+            size: header.image_size,
+        };
         memory(image)[..file.size as usize].copy_from_slice(contents(file));
         console::line(format_args!("host kernel moved to {image}"));
         image.to_pages()
     };
-    taken.try_push(place).map_err(|_| Fatal::Missing(Missing::TooMany))?;
+    taken
+        .try_push(place)
+        .map_err(|_| Fatal::Missing(Missing::TooMany))?;
     cache::clean_invalidate(place.base, file.size);
     cache::invalidate_instructions();
-    Ok(if stays { file.base } else { place.base + header.text_offset % PAGE_SIZE })
+    Ok(if stays {
+        file.base
+    } else {
+        place.base + header.text_offset % PAGE_SIZE
+    })
 }

@@ -23,7 +23,12 @@ struct Record(UnsafeCell<Page>);
 unsafe impl Sync for Record {}
 
 #[unsafe(link_section = ".crash_record")]
-static RECORD: Record = Record(UnsafeCell::new(Page { magic: 0, len: 0, sum: 0, text: [0; TEXT] }));
+static RECORD: Record = Record(UnsafeCell::new(Page {
+    magic: 0,
+    len: 0,
+    sum: 0,
+    text: [0; TEXT],
+}));
 
 #[allow(clippy::mut_from_ref)]
 fn page() -> &'static mut Page {
@@ -84,6 +89,9 @@ pub fn take(mut each: impl FnMut(&str)) {
     page.magic = 0;
     let text = page.text.get(..page.len as usize).unwrap_or(&[]);
     if page.sum == sum(text) {
-        core::str::from_utf8(text).unwrap_or("").lines().for_each(&mut each);
+        core::str::from_utf8(text)
+            .unwrap_or("")
+            .lines()
+            .for_each(&mut each);
     }
 }

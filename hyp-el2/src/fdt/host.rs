@@ -4,9 +4,9 @@
 //! reserving it would leave it in the host's linear map.
 
 use super::{Span, Spans, subtract};
+use dtoolkit::Node;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::fdt_mut::{FdtMut, SliceBuffer};
-use dtoolkit::Node;
 
 /// Room that editing may need beyond the tree's own size.
 pub const SLACK: usize = 16 * 1024;
@@ -72,7 +72,8 @@ fn hide(fdt: &mut FdtMut<SliceBuffer<'_>>, hidden: &[Span]) -> Result<(), EditFa
                 }
                 if seen == nth {
                     node.remove_property("reg");
-                    node.add_property("reg", &reg[..len]).map_err(|_| EditFailed)?;
+                    node.add_property("reg", &reg[..len])
+                        .map_err(|_| EditFailed)?;
                     break;
                 }
                 seen += 1;
@@ -90,7 +91,11 @@ fn is_memory(node: &dtoolkit::fdt::FdtNode<'_>) -> bool {
 /// Cells of address and size, ranges left, and whether that differs, of the `nth` memory node.
 type MemoryNode = ((u32, u32), Spans, bool);
 
-fn memory_node(fdt: Fdt<'_>, nth: usize, hidden: &[Span]) -> Result<Option<MemoryNode>, EditFailed> {
+fn memory_node(
+    fdt: Fdt<'_>,
+    nth: usize,
+    hidden: &[Span],
+) -> Result<Option<MemoryNode>, EditFailed> {
     use dtoolkit::standard::NodeStandard;
     let root = fdt.root();
     let space = root.address_space();
@@ -103,7 +108,11 @@ fn memory_node(fdt: Fdt<'_>, nth: usize, hidden: &[Span]) -> Result<Option<Memor
         subtract(&mut spans, hole).map_err(|_| EditFailed)?;
     }
     let changed = spans != before;
-    Ok(Some(((space.address_cells, space.size_cells), spans, changed)))
+    Ok(Some((
+        (space.address_cells, space.size_cells),
+        spans,
+        changed,
+    )))
 }
 
 fn encode(spans: &Spans, cells: (u32, u32), out: &mut [u8]) -> Result<usize, EditFailed> {
@@ -116,7 +125,9 @@ fn encode(spans: &Spans, cells: (u32, u32), out: &mut [u8]) -> Result<usize, Edi
                 2 => &bytes[..],
                 _ => return Err(EditFailed),
             };
-            out.get_mut(len..len + bytes.len()).ok_or(EditFailed)?.copy_from_slice(bytes);
+            out.get_mut(len..len + bytes.len())
+                .ok_or(EditFailed)?
+                .copy_from_slice(bytes);
             len += bytes.len();
         }
     }

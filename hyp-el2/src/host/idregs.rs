@@ -39,7 +39,11 @@ const LISTED: &[(u8, u8, u64)] = &[
     (4, 1, 0xffff_ffff << 32 | 0xf << 24 | 0xf << 16),
     // ID_AA64DFR0: HPMN0 63:60, BRBE 55:52, TraceBuffer 47:44, TraceFilt 43:40, PMSVer 35:32,
     // PMSS 19:16, TraceVer 7:4.
-    (5, 0, 0xf << 60 | 0xf << 52 | 0xff << 40 | 0xf << 32 | 0xf << 16 | 0xf << 4),
+    (
+        5,
+        0,
+        0xf << 60 | 0xf << 52 | 0xff << 40 | 0xf << 32 | 0xf << 16 | 0xf << 4,
+    ),
     (5, 1, u64::MAX),
     (6, 0, 0xf << 24), // ID_AA64ISAR0: TME
     (6, 1, 0xf << 60), // ID_AA64ISAR1: LS64

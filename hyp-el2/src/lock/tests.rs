@@ -61,8 +61,10 @@ fn counts_under_threads() {
 #[test]
 fn tickets_wrap() {
     let lock = TicketLock::new(());
-    lock.next.store(u32::MAX, core::sync::atomic::Ordering::Relaxed);
-    lock.serving.store(u32::MAX, core::sync::atomic::Ordering::Relaxed);
+    lock.next
+        .store(u32::MAX, core::sync::atomic::Ordering::Relaxed);
+    lock.serving
+        .store(u32::MAX, core::sync::atomic::Ordering::Relaxed);
     drop(lock.lock());
     drop(lock.lock());
     assert_eq!(lock.serving.load(core::sync::atomic::Ordering::Relaxed), 1);

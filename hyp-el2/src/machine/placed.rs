@@ -29,7 +29,10 @@ impl<T> Placed<T> {
         // SAFETY: the caller's promise.
         unsafe { at.write(value) };
         let at = NonNull::new(at).expect("frame 0 is not RAM of Ward's");
-        Placed { at, owns: PhantomData }
+        Placed {
+            at,
+            owns: PhantomData,
+        }
     }
 }
 

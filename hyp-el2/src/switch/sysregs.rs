@@ -85,7 +85,8 @@ pub fn reset_el1() {
 
 /// A register of the loaded vCPU.
 pub fn guest_register(context: &Context, reg: SysReg) -> u64 {
-    let is_key = (SysReg::ApiaKeyLo as usize..=SysReg::ApgaKeyHi as usize).contains(&(reg as usize));
+    let is_key =
+        (SysReg::ApiaKeyLo as usize..=SysReg::ApgaKeyHi as usize).contains(&(reg as usize));
     match reg {
         SysReg::CntvCtl => get!("cntv_ctl_el0"),
         SysReg::CntvCval => get!("cntv_cval_el0"),
@@ -97,7 +98,8 @@ pub fn guest_register(context: &Context, reg: SysReg) -> u64 {
 
 /// Writes a register of the loaded vCPU.
 pub fn set_guest_register(context: &mut Context, reg: SysReg, value: u64) {
-    let is_key = (SysReg::ApiaKeyLo as usize..=SysReg::ApgaKeyHi as usize).contains(&(reg as usize));
+    let is_key =
+        (SysReg::ApiaKeyLo as usize..=SysReg::ApgaKeyHi as usize).contains(&(reg as usize));
     context[reg] = value;
     match reg {
         SysReg::CntvCtl => set!("cntv_ctl_el0", value),

@@ -38,7 +38,14 @@ pub(super) fn unload(context: &mut Context) {
     set!("cntv_ctl_el0", 0);
     set!("cntvoff_el2", 0);
     let armed = control & (ENABLE | IMASK) == ENABLE;
-    set!("cntv_cval_el0", if armed { deadline.wrapping_add(offset) } else { 0 });
+    set!(
+        "cntv_cval_el0",
+        if armed {
+            deadline.wrapping_add(offset)
+        } else {
+            0
+        }
+    );
     crate::cpu::isb();
     set!("cntv_ctl_el0", if armed { ENABLE } else { 0 });
     set!("cnthctl_el2", HOST_CNTHCTL);

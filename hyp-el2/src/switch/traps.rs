@@ -70,7 +70,11 @@ fn has_pmu() -> bool {
 
 /// Event counters; all are the host's.
 fn counters() -> u64 {
-    if has_pmu() { get!("pmcr_el0") >> 11 & 0x1f } else { 0 }
+    if has_pmu() {
+        get!("pmcr_el0") >> 11 & 0x1f
+    } else {
+        0
+    }
 }
 
 /// Stops the host's counters, so that they do not count a guest's events, and says how they ran.
@@ -128,8 +132,15 @@ pub fn init_cpu() {
 
 /// The host runs: its own interrupts, debug registers and counters; SMCs and ID registers trap.
 pub fn host(cpu: &PerCpu) {
-    let stage2 = if host_vttbr() == 0 { 0 } else { hcr::VM | hcr::PTW };
-    set!("hcr_el2", hcr::RW | hcr::TSC | hcr::TID3 | pauth_bits() | stage2);
+    let stage2 = if host_vttbr() == 0 {
+        0
+    } else {
+        hcr::VM | hcr::PTW
+    };
+    set!(
+        "hcr_el2",
+        hcr::RW | hcr::TSC | hcr::TID3 | pauth_bits() | stage2
+    );
     // E2PB and E2TB 0: the profiling and trace buffers are EL2's, and off.
     set!("mdcr_el2", counters() | trace_filter());
     set!("vpidr_el2", get!("midr_el1"));
@@ -143,7 +154,11 @@ fn cpu_mpidr() -> u64 {
 
 fn trace_filter() -> u64 {
     // TTRF exists with FEAT_TRF (ID_AA64DFR0_EL1.TraceFilt).
-    if field(get!("id_aa64dfr0_el1"), 40) != 0 { mdcr::TTRF } else { 0 }
+    if field(get!("id_aa64dfr0_el1"), 40) != 0 {
+        mdcr::TTRF
+    } else {
+        0
+    }
 }
 
 /// A guest runs: physical interrupts come to EL2, debug and performance registers are closed.
@@ -151,8 +166,16 @@ fn trace_filter() -> u64 {
 /// MDCR_EL2.TDE stays 0: it would bring a guest's own BRK instructions here. TDA, TDOSA and TDRA
 /// close every debug register; `MDSCR_EL1` is switched and 0, so no breakpoint of the host's fires.
 pub(super) fn guest(params: &RunParams) {
-    let ras = if field(get!("id_aa64pfr0_el1"), 28) != 0 { hcr::TERR } else { 0 };
-    let lor = if field(get!("id_aa64mmfr1_el1"), 16) != 0 { hcr::TLOR } else { 0 };
+    let ras = if field(get!("id_aa64pfr0_el1"), 28) != 0 {
+        hcr::TERR
+    } else {
+        0
+    };
+    let lor = if field(get!("id_aa64mmfr1_el1"), 16) != 0 {
+        hcr::TLOR
+    } else {
+        0
+    };
     let fixed = hcr::VM
         | hcr::SWIO
         | hcr::PTW
