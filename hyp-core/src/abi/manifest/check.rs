@@ -52,7 +52,8 @@ impl Manifest {
             if region.size == 0 || !region.size.is_multiple_of(PAGE_SIZE) {
                 return bad("size", "zero, or not a multiple of 4096");
             }
-            if region.ipa >= ipa_end || region.size > ipa_end - region.ipa {
+            let room = ipa_end.checked_sub(region.ipa);
+            if room.is_none_or(|room| region.size > room) {
                 return bad("size", "ends outside this machine's guest address space");
             }
             let span = (region.ipa, region.size);
