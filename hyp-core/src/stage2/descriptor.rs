@@ -17,6 +17,7 @@ use crate::addr::{PAGE_SHIFT, Pfn, Size};
 
 const VALID: u64 = 1;
 const TABLE_OR_PAGE: u64 = 1 << 1;
+const TYPE: u64 = 0b11;
 const MEMATTR: u64 = 0b1111 << 2;
 const NORMAL_WB: u64 = 0b1111 << 2;
 const DEVICE_NGNRE: u64 = 0b0001 << 2;
@@ -77,23 +78,27 @@ impl Note {
 
 impl Leaf {
     pub(super) const fn encode(self) -> u64 {
-        let kind = match self.attrs.kind {
+        let mut raw = self.frame.pa();
+        raw |= VALID;
+        raw |= match self.attrs.kind {
             MemoryKind::Normal => NORMAL_WB,
             MemoryKind::Device => DEVICE_NGNRE,
         };
-        VALID
-            | if matches!(self.size, Size::Page) {
-                TABLE_OR_PAGE
-            } else {
-                0
-            }
-            | kind
-            | READ
-            | if self.attrs.write { WRITE } else { 0 }
-            | INNER_SHAREABLE
-            | if self.accessed { ACCESSED } else { 0 }
-            | self.frame.pa()
-            | if self.attrs.execute { 0 } else { NO_EXECUTE }
+        raw |= READ;
+        raw |= INNER_SHAREABLE;
+        if matches!(self.size, Size::Page) {
+            raw |= TABLE_OR_PAGE;
+        }
+        if self.attrs.write {
+            raw |= WRITE;
+        }
+        if self.accessed {
+            raw |= ACCESSED;
+        }
+        if !self.attrs.execute {
+            raw |= NO_EXECUTE;
+        }
+        raw
     }
 
     /// The part of this leaf that begins `frames` into it.
@@ -116,12 +121,12 @@ pub(super) enum Entry {
 
 impl Entry {
     pub(super) const fn table(table: Pfn) -> u64 {
-        VALID | TABLE_OR_PAGE | table.pa()
+        table.pa() | TYPE
     }
 
     /// The patterns that are reserved (block at level 0 or 3) are invalid to the walker too.
     pub(super) const fn decode(raw: u64, level: u8) -> Entry {
-        let size = match (raw & (VALID | TABLE_OR_PAGE), level) {
+        let size = match (raw & TYPE, level) {
             (0b11, 0..=2) => return Entry::Table(frame(raw)),
             (0b11, _) => Size::Page,
             (0b01, 2) => Size::Block2M,

@@ -43,12 +43,19 @@ impl Model {
             .collect()
     }
 
+    /// Must there be a table of this level for the page? The first leaf or note in its reach
+    /// says so, unless that is a leaf as large as the reach.
+    fn has_table(&self, level: u8, page: u64) -> bool {
+        let start = page / Self::reach(level) * Self::reach(level);
+        let range = start..start + Self::reach(level);
+        let leaf = self.leaves.range(range.clone()).next();
+        leaf.is_some_and(|(_, leaf)| leaf.size.level() >= level)
+            || self.notes.range(range).next().is_some()
+    }
+
     fn missing(&self, page: u64, size: Size, pool: u64) -> u64 {
-        let tables = self.tables();
         let levels = self.geometry.start_level() + 1..=size.level();
-        let needed = levels
-            .filter(|&l| !tables.contains(&(l, page / Self::reach(l))))
-            .count();
+        let needed = levels.filter(|&level| !self.has_table(level, page)).count();
         (needed as u64).saturating_sub(pool)
     }
 
@@ -74,10 +81,8 @@ impl Model {
                 leaf,
             };
         }
-        let tables = self.tables();
         let is_hole = |size: &Size| {
-            size.level() <= self.geometry.start_level()
-                || tables.contains(&(size.level(), page / Self::reach(size.level())))
+            size.level() <= self.geometry.start_level() || self.has_table(size.level(), page)
         };
         let size = SIZES.into_iter().find(is_hole).unwrap_or(Size::Block1G);
         Lookup::Invalid {
@@ -144,12 +149,10 @@ impl Model {
                 ..leaf
             }),
             Some(_) => Err(UnmapError::Mixed),
-            None => match SIZES.iter().find(|&&s| s == size).map(|s| s.level() + 1) {
-                Some(below) if self.tables().contains(&(below, page / size.frames())) => {
-                    Err(UnmapError::Mixed)
-                }
-                _ => Err(UnmapError::NotMapped),
-            },
+            None if size > Size::Page && self.has_table(size.level() + 1, page) => {
+                Err(UnmapError::Mixed)
+            }
+            None => Err(UnmapError::NotMapped),
         }
     }
 

@@ -4,7 +4,7 @@ use super::model::Model;
 use super::std::{println, vec::Vec};
 use super::{DEVICE, Fixture, RO, RWX};
 use crate::addr::{Ipa, Pfn, Size};
-use crate::stage2::{Attrs, Leaf, Note};
+use crate::stage2::{Attrs, Leaf, Lookup, Note};
 
 struct Rng(u64);
 
@@ -57,14 +57,16 @@ impl Run {
     }
 
     fn operation(&mut self) {
-        let size = self.rng.of(&[
-            Size::Page,
-            Size::Page,
-            Size::Block2M,
-            Size::Block2M,
-            Size::Block1G,
-        ]);
-        let mut page = self.rng.of(&self.places) & !(size.frames() - 1);
+        let mut page = self.rng.of(&self.places);
+        let mut size = self.rng.of(&[Size::Page, Size::Block2M, Size::Block1G]);
+        if self.rng.below(4) != 0 {
+            // Not larger than the leaf or hole that is there.
+            size = match self.model.lookup(page) {
+                Lookup::Leaf { leaf, .. } => size.min(leaf.size),
+                Lookup::Invalid { size: hole, .. } => size.min(hole),
+            };
+        }
+        page &= !(size.frames() - 1);
         match self.rng.below(32) {
             0 => page += size.frames() / 2,
             1 => page += 1 << (self.bits - 12),
@@ -86,6 +88,7 @@ impl Run {
             11 => self.note(ipa, pool),
             12 => self.access(ipa),
             13 => self.take_accessed(ipa, size),
+            14 => self.heal(ipa),
             _ => self.merge(ipa),
         };
         assert!(
@@ -104,6 +107,11 @@ impl Run {
             2 => page | 1 << (self.bits - 12),
             _ => page % (1 << (self.bits - 12)),
         };
+        self.map_to(ipa, frame, size, attrs, pool)
+    }
+
+    fn map_to(&mut self, ipa: Ipa, frame: u64, size: Size, attrs: Attrs, pool: u64) -> u64 {
+        let page = ipa.page_number();
         let Fixture {
             mem,
             pool: tables,
@@ -161,8 +169,12 @@ impl Run {
     }
 
     fn note(&mut self, ipa: Ipa, pool: u64) -> u64 {
-        let page = ipa.page_number();
         let note = self.rng.of(&[Note::NONE, Note::NONE, Note(1), Note(0xff)]);
+        self.note_with(ipa, note, pool)
+    }
+
+    fn note_with(&mut self, ipa: Ipa, note: Note, pool: u64) -> u64 {
+        let page = ipa.page_number();
         let Fixture {
             mem,
             pool: tables,
@@ -240,6 +252,9 @@ impl Run {
             self.pages - self.real.pool.len(),
             self.model.tables().len() as u64
         );
+    }
+
+    fn look(&mut self) {
         for _ in 0..4 {
             let page = self.rng.of(&self.places) + self.rng.below(2);
             let ipa = Ipa::page(page << 12).unwrap();
@@ -251,6 +266,32 @@ impl Run {
             let next = next.map(|(first, leaf)| (first.page_number(), leaf));
             assert_eq!(next, self.model.next(page));
         }
+    }
+
+    /// Makes the identity of all the gibibyte, that much as there are tables for, and merges it.
+    fn heal(&mut self, ipa: Ipa) -> u64 {
+        let region = ipa.page_number() >> 18;
+        let mut writes = 4;
+        for n in 0..self.places.len() {
+            let page = self.places[n];
+            if page >> 18 != region {
+                continue;
+            }
+            let at = Ipa::containing(page << 12);
+            writes += self.note_with(at, Note::NONE, 0);
+            if let Some((first, leaf)) = self.model.around(page)
+                && leaf.frame.0 != first
+            {
+                writes += self.unmap(Ipa::containing(first << 12), leaf.size, 0);
+            }
+            for size in [Size::Page, Size::Block2M, Size::Block1G] {
+                let at = Ipa::containing((page & !(size.frames() - 1)) << 12);
+                let pool = self.real.pool.len();
+                writes += self.map_to(at, at.page_number(), size, RWX, pool);
+                writes += self.protect(at, size, RWX, pool);
+            }
+        }
+        self.merge(ipa) + writes
     }
 
     /// The end of a VM: every leaf, then every note's table, and the pool is whole again.
@@ -280,9 +321,12 @@ impl Run {
 
 fn run(seed: u64, bits: u8, pages: u64) {
     let mut run = Run::new(seed, bits, pages);
-    for _ in 0..if cfg!(miri) { 12 } else { 700 } {
+    for n in 0..if cfg!(miri) { 12 } else { 800 } {
         run.operation();
-        run.compare();
+        run.look();
+        if n % 4 == 0 {
+            run.compare();
+        }
     }
     run.finish();
 }
