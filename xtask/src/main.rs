@@ -8,6 +8,9 @@ mod bench;
 mod cli;
 mod demo;
 mod image;
+#[cfg(test)]
+mod manual;
+mod markers;
 mod paths;
 mod payload;
 mod qemu;

@@ -2,6 +2,11 @@
 
 use hyp_core::abi::calls::{info, stat, vm_state};
 use hyp_core::abi::run::{exit, in_flags};
+use hyp_core::abi::{
+    MAX_IMAGES, MAX_LIST_REGISTERS, MAX_RANGE_FRAMES, MAX_REGIONS, MAX_VCPUS, VCPU_RECORD_FRAMES,
+    VM_PROTECTED, VM_RECORD_FRAMES,
+};
+use hyp_core::vcpu::context::{SYS_REGS, SysReg};
 
 /// A group of numbers.
 pub(super) struct Group {
@@ -9,27 +14,70 @@ pub(super) struct Group {
     pub(super) prefix: &'static str,
     /// What the numbers are, for a reader.
     pub(super) what: &'static str,
+    /// The module of hyp-core that has them, as its source begins it, and that source.
+    pub(super) source: (&'static str, &'static str),
     /// Name and number.
     pub(super) values: &'static [(&'static str, u64)],
 }
 
 macro_rules! group {
-    ($prefix:literal, $what:literal, $module:ident: $($name:ident)*) => {
-        Group { prefix: $prefix, what: $what, values: &[$((stringify!($name), $module::$name)),*] }
+    ($prefix:literal, $what:literal, $file:ident $module:ident: $($name:ident)*) => {
+        Group {
+            prefix: $prefix,
+            what: $what,
+            source: (concat!("pub mod ", stringify!($module)), $file),
+            values: &[$((stringify!($name), $module::$name)),*],
+        }
     };
 }
 
+const CALLS: &str = include_str!("../../../hyp-core/src/abi/calls.rs");
+const RUN: &str = include_str!("../../../hyp-core/src/abi/run.rs");
+
 /// All groups.
 pub(super) const GROUPS: &[Group] = &[
-    group!("EXIT", "Reasons for which a run returns", exit:
+    group!("EXIT", "Reasons for which a run returns", RUN exit:
         IRQ WAIT MMIO MEMORY CPU_ON CPU_OFF SYSTEM_OFF SYSTEM_RESET SYSREG CALL POOL SERROR),
-    group!("IN", "Flags of a run's input", in_flags: INJECT_ABORT INJECT_UNDEF REGS_DIRTY RETRY ALL),
-    group!("VM_STATE", "States of a VM", vm_state: UNUSED READY VERIFIED POWER_OFF),
-    group!("INFO", "Keys of `info`", info: ROOT_FRAMES IPA_BITS MAX_VMS LIST_REGISTERS HOST_POOL),
-    group!("STAT", "Keys of `stat_read`", stat:
+    group!("IN", "Flags of a run's input", RUN in_flags: INJECT_ABORT INJECT_UNDEF REGS_DIRTY RETRY ALL),
+    group!("VM_STATE", "States of a VM", CALLS vm_state: UNUSED READY VERIFIED POWER_OFF),
+    group!("INFO", "Keys of `info`", CALLS info: ROOT_FRAMES IPA_BITS MAX_VMS LIST_REGISTERS HOST_POOL),
+    group!("STAT", "Keys of `stat_read`", CALLS stat:
         FRAMES HOST_FRAMES HYP_FRAMES VM_FRAMES CALLS REFUSED HOST_ABORTS
         VM_STATE VM_MAPPED VM_POOL VM_EXITS VM_ANSWERED VM_SHARED),
 ];
+
+/// Sizes and counts that both sides rely on.
+pub(super) const LIMITS: &[(&str, u64)] = &[
+    ("VM_RECORD_FRAMES", VM_RECORD_FRAMES),
+    ("VCPU_RECORD_FRAMES", VCPU_RECORD_FRAMES),
+    ("MAX_VCPUS", MAX_VCPUS as u64),
+    ("MAX_IMAGES", MAX_IMAGES as u64),
+    ("MAX_REGIONS", MAX_REGIONS as u64),
+    ("MAX_RANGE_FRAMES", MAX_RANGE_FRAMES),
+    ("VM_PROTECTED", VM_PROTECTED),
+    ("MAX_LIST_REGISTERS", MAX_LIST_REGISTERS as u64),
+];
+
+/// What stands in a normal VM's register window before the system registers: name in the C header,
+/// words, meaning.
+pub(super) const WINDOW_HEAD: &[(&str, usize, &str)] = &[
+    ("x", 31, "`X0` to `X30`"),
+    ("sp_el0", 1, "`SP_EL0`"),
+    ("pc", 1, "Where the vCPU goes on"),
+    ("pstate", 1, "PSTATE, as `SPSR_EL2` holds it"),
+];
+
+/// The system registers of the window, in their order.
+#[rustfmt::skip]
+pub(super) const SYS_REGISTERS: &[SysReg; SYS_REGS] = {
+    use SysReg::*;
+    &[
+        SctlrEl1, CpacrEl1, Ttbr0El1, Ttbr1El1, TcrEl1, EsrEl1, Afsr0El1, Afsr1El1, FarEl1, MairEl1,
+        VbarEl1, ContextidrEl1, TpidrEl1, TpidrEl0, TpidrroEl0, AmairEl1, CntkctlEl1, ParEl1, MdscrEl1,
+        CsselrEl1, SpEl1, ElrEl1, SpsrEl1, ActlrEl1, ApiaKeyLo, ApiaKeyHi, ApibKeyLo, ApibKeyHi, ApdaKeyLo,
+        ApdaKeyHi, ApdbKeyLo, ApdbKeyHi, ApgaKeyLo, ApgaKeyHi, CntvCtl, CntvCval,
+    ]
+};
 
 #[cfg(test)]
 mod tests {

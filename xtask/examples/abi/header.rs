@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use hyp_core::abi::run::{Gic, IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunIn, RunOut};
 use hyp_core::abi::{self, CALLS, Error};
+use hyp_core::vcpu::context::{SYS_REGS, WINDOW_WORDS};
 
-use super::constants::GROUPS;
+use super::constants::{GROUPS, LIMITS, SYS_REGISTERS, WINDOW_HEAD};
+use super::tables::gic_fields;
 
 /// `linux/include/ward_abi.h`.
 pub(super) fn render() -> String {
@@ -54,6 +56,18 @@ pub(super) fn render() -> String {
             .map(|(name, value)| (format!("{}_{name}", group.prefix), value.to_string()));
         define(group.what, values.collect());
     }
+    let limits = LIMITS
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_string()));
+    define("Limits", limits.collect());
+    let sys = SYS_REGISTERS.iter().map(|reg| {
+        let name = upper_snake(&format!("{reg:?}"));
+        (format!("SYS_{name}"), (*reg as usize).to_string())
+    });
+    define(
+        "Places of system registers in struct ward_regs",
+        sys.collect(),
+    );
     let offsets = [
         ("IN_OFFSET", IN_OFFSET),
         ("EXIT_OFFSET", OUT_OFFSET),
@@ -67,10 +81,13 @@ pub(super) fn render() -> String {
 }
 
 fn structures(text: &mut String) {
-    let gic = ["hcr", "vmcr", "used", "ap0r[4]", "ap1r[4]"].map(str::to_owned);
-    let gic: Vec<String> = gic
-        .into_iter()
-        .chain([format!("lr[{}]", abi::MAX_LIST_REGISTERS)])
+    let member = |name: &str, words: usize| match words {
+        1 => name.to_owned(),
+        _ => format!("{name}[{words}]"),
+    };
+    let gic: Vec<String> = gic_fields()
+        .iter()
+        .map(|&(_, name, words)| member(name, words))
         .collect();
     structure(text, "ward_gic", &gic, false, Gic::WORDS);
     let fields = |names: &[&str]| {
@@ -93,6 +110,11 @@ fn structures(text: &mut String) {
         true,
         RunOut::WORDS,
     );
+    let head = WINDOW_HEAD
+        .iter()
+        .map(|&(name, words, _)| member(name, words));
+    let regs: Vec<String> = head.chain([member("sys", SYS_REGS)]).collect();
+    structure(text, "ward_regs", &regs, false, WINDOW_WORDS);
 }
 
 /// A structure of 64-bit little-endian words, with its size checked by the C compiler.
@@ -112,7 +134,7 @@ fn structure(text: &mut String, name: &str, fields: &[String], with_gic: bool, w
 }
 
 /// `BadState` as `BAD_STATE`.
-fn upper_snake(name: &str) -> String {
+pub(super) fn upper_snake(name: &str) -> String {
     let mut out = String::new();
     for (index, c) in name.chars().enumerate() {
         if c.is_ascii_uppercase() && index > 0 {

@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use hyp_core::abi::{self, CALLS, CallInfo, Error};
 
+use super::comment::comment;
 use super::constants::GROUPS;
+
+const ERRORS: &str = include_str!("../../../hyp-core/src/abi/error.rs");
 
 /// `docs/calls.md`.
 pub(super) fn render() -> String {
@@ -30,17 +33,25 @@ pub(super) fn render() -> String {
             call.name, call.name, call.kcore, call.what
         );
     }
-    page.push_str("\n## Errors\n\n| value | name |\n|---:|---|\n");
+    page.push_str("\n## Errors\n\n| value | name | means |\n|---:|---|---|\n");
     for error in Error::ALL {
-        let _ = writeln!(page, "| {} | `{error:?}` |", error.code());
+        let what = comment(ERRORS, "pub enum Error", &format!("{error:?} ="));
+        let _ = writeln!(page, "| {} | `{error:?}` | {what} |", error.code());
     }
     page.push_str("\n## The calls\n");
     CALLS.iter().for_each(|call| section(&mut page, call));
     page.push_str("\n## Numbers\n");
     for group in GROUPS {
-        let _ = writeln!(page, "\n### {}\n\n| value | name |\n|---:|---|", group.what);
+        let head = "| value | name | means |\n|---:|---|---|";
+        let _ = writeln!(page, "\n### {}\n\n{head}", group.what);
+        let (scope, source) = group.source;
         for (name, value) in group.values {
-            let _ = writeln!(page, "| {value} | `WARD_{}_{name}` |", group.prefix);
+            let what = comment(source, scope, &format!("pub const {name}:"));
+            let _ = writeln!(
+                page,
+                "| {value} | `WARD_{}_{name}` | {what} |",
+                group.prefix
+            );
         }
     }
     page

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 
-/// The table stands in the manual between these lines.
-const BEGIN: &str = "<!-- bench:begin -->";
-const END: &str = "<!-- bench:end -->";
+use crate::markers;
+
+/// The table stands in the manual between the markers of this name.
+const MARKERS: &str = "bench";
 
 /// What is aimed at, by name of the count; a count above its aim is marked.
 const AIMS: &[(&str, u64)] = &[
@@ -89,12 +90,7 @@ pub(crate) fn render(rows: &[Row]) -> String {
 
 /// `page` with `table` between the markers.
 pub(crate) fn replace(page: &str, table: &str) -> Result<String> {
-    let missing = || {
-        format!("the markers are missing: add the lines {BEGIN} and {END} where the table belongs")
-    };
-    let (before, rest) = page.split_once(BEGIN).with_context(missing)?;
-    let (_, after) = rest.split_once(END).with_context(missing)?;
-    Ok(format!("{before}{BEGIN}\n{table}{END}{after}"))
+    markers::replace(page, MARKERS, table)
 }
 
 #[cfg(test)]
@@ -149,10 +145,8 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_markers_changes() {
-        let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let once = replace(&page, "new\n").unwrap();
-        assert_eq!(once, format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
-        assert_eq!(replace(&once, "new\n").unwrap(), once);
+        let page = "a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nb\n";
+        assert_eq!(replace(page, "new\n").unwrap(), page.replace("old", "new"));
         assert!(replace("no markers", "x").is_err());
     }
 }
