@@ -16,7 +16,13 @@ pub(super) fn render() -> String {
          What a host asks of Ward. A call is an `hvc #0` under the SMC Calling Convention 1.2: `x0` holds the \
          function, `x1` and up the arguments. On return `x0` holds 0, 1 (`AGAIN`: a bounded piece is done, repeat \
          the call with the same arguments) or a negative error, `x1` to `x7` the results. A refused call has changed \
-         nothing.\n\n",
+         nothing.\n\n\
+         Where several refusals fit, the one that is returned is the first of: the function; arguments that are wrong \
+         in themselves; the VM; its kind, state and vCPU; the frames, with the host's pool; what is mapped; \
+         the VM's pool.\n\n\
+         A host first asks for the UID (`0x8600ff01`) and compares it with `WARD_UID_0` to `WARD_UID_3` of \
+         `linux/include/ward_abi.h`, then for [`version`](#version), whose upper half must be the one it knows. \
+         `SMCCC_VERSION` (`0x80000000`) answers 1.2.\n\n",
     );
     let (major, minor) = (abi::VERSION >> 16, abi::VERSION & 0xffff);
     // Writing to a string cannot fail.
