@@ -23,7 +23,7 @@ pub(crate) struct Device {
     /// How many of its checks were wrong, once it said so.
     pub(crate) report: Option<u64>,
     /// Ticks and rounds of each measurement.
-    pub(crate) measured: [(u64, u64); 8],
+    pub(crate) measured: [(u64, u64); 10],
     line: Text,
 }
 
@@ -44,7 +44,7 @@ impl Device {
         mode: (mode::HOLD, 0),
         answer: None,
         report: None,
-        measured: [(0, 0); 8],
+        measured: [(0, 0); 10],
         line: Text::EMPTY,
     };
 

@@ -45,6 +45,16 @@ impl Vm {
         }
     }
 
+    /// Runs a vCPU to its next exit that is not for an interrupt of the host's.
+    pub(crate) fn next_exit(&self, vcpu: usize) -> Outcome<Result<u64, Error>> {
+        loop {
+            let result = self.step(vcpu)?;
+            if result != Ok(exit::IRQ) {
+                return Ok(result);
+            }
+        }
+    }
+
     /// Runs until the guest is off, restarts, or `enough`. Both vCPUs take turns.
     pub(crate) fn run_until(&self, enough: impl Fn(&Vm) -> bool) -> Outcome<u64> {
         let mut waits = 0;
@@ -93,7 +103,7 @@ impl Vm {
     }
 
     /// Writes the run page.
-    fn prepare(&self, vcpu: usize) {
+    pub(crate) fn prepare(&self, vcpu: usize) {
         let mut state = self.state.lock();
         let mut gic = state.gic[vcpu];
         for id in 0..32 {

@@ -8,6 +8,7 @@ use super::text::Outcome;
 use crate::rt::lock::Lock;
 use crate::rt::pages::{self, PAGE};
 use crate::rt::{memory, probe};
+use core::sync::atomic::{AtomicU64, Ordering};
 use hyp_core::abi::calls::{stat, vm_state};
 use hyp_core::abi::run::Gic;
 use hyp_core::abi::{Call, Error, VM_PROTECTED, VM_RECORD_FRAMES};
@@ -20,19 +21,24 @@ const MAX_GIVEN: usize = 1024;
 /// Frames that left the host for a VM.
 #[derive(Clone, Copy)]
 pub(super) struct Given {
-    vm: u64,
+    book: u64,
     pa: u64,
     frames: u64,
     /// Where the guest sees them; `None`: Ward has them.
     ipa: Option<u64>,
 }
 
+/// The book of the VM that has a number now: numbers are recycled while another CPU still reads
+/// the books of the VM before.
+static BOOKS: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
+static NEXT_BOOK: AtomicU64 = AtomicU64::new(1);
 static GIVEN: Lock<[Option<Given>; MAX_GIVEN]> = Lock::new([None; MAX_GIVEN]);
 
 /// A VM of the test host.
 pub(crate) struct Vm {
     /// Its number.
     pub(crate) id: u64,
+    book: u64,
     /// Its run pages.
     pub(crate) run_pages: [u64; VCPUS],
     /// What running it changes.
@@ -65,10 +71,12 @@ impl Vm {
         let record = pages::take(VM_RECORD_FRAMES as usize, 1);
         let root = pages::take(env.root_frames as usize, env.root_frames as usize);
         let id = ok(Call::VmRegister, &[flags, record, root, VCPUS as u64])?;
+        let book = NEXT_BOOK.fetch_add(1, Ordering::Relaxed);
+        BOOKS[id as usize % BOOKS.len()].store(book, Ordering::Relaxed);
         note(id, record, VM_RECORD_FRAMES, None);
         note(id, root, env.root_frames, None);
         donate(id, 8)?;
-        Ok(Vm { id, run_pages: [pages::take_one(), pages::take_one()], state: Lock::new(State::NEW) })
+        Ok(Vm { id, book, run_pages: [pages::take_one(), pages::take_one()], state: Lock::new(State::NEW) })
     }
 
     /// Registers a VM with all its vCPUs.
@@ -169,7 +177,10 @@ impl Vm {
         let frames = 1 << order;
         let pa = pages::take(frames as usize, frames as usize);
         memory::poke(pa, 0x6a75_6e6b); // the guest must not see what was there
-        ok(Call::VmMap, &[self.id, ipa, pa, order, 3])?;
+        if let Err(why) = ok(Call::VmMap, &[self.id, ipa, pa, order, 3]) {
+            pages::give(pa, frames as usize);
+            return Err(why);
+        }
         note(self.id, pa, frames, Some(ipa));
         Ok(pa)
     }
@@ -178,7 +189,7 @@ impl Vm {
     pub(crate) fn frame_of(&self, ipa: u64) -> Option<u64> {
         let given = GIVEN.lock();
         let holds = |g: &&Given| {
-            g.vm == self.id && g.ipa.is_some_and(|start| (start..start + g.frames * PAGE).contains(&ipa))
+            g.book == self.book && g.ipa.is_some_and(|start| (start..start + g.frames * PAGE).contains(&ipa))
         };
         let found = given.iter().flatten().find(holds)?;
         Some(found.pa + (ipa - found.ipa?))
@@ -187,7 +198,7 @@ impl Vm {
     /// A frame that Ward holds for the VM: a record, a table or the pool.
     pub(crate) fn frame_of_ward(&self) -> Option<u64> {
         let given = GIVEN.lock();
-        given.iter().flatten().find(|g| g.vm == self.id && g.ipa.is_none()).map(|g| g.pa)
+        given.iter().flatten().find(|g| g.book == self.book && g.ipa.is_none()).map(|g| g.pa)
     }
 
     /// The VM's state, as Ward says.
@@ -206,7 +217,7 @@ impl Vm {
     /// Strikes a VM from the books that the test destroyed by itself.
     pub(crate) fn forgotten(self) {
         self.run_pages.iter().for_each(|page| pages::give(*page, 1));
-        while let Some(range) = forget(self.id) {
+        while let Some(range) = forget(self.book) {
             pages::give(range.pa, range.frames as usize);
         }
     }
@@ -221,7 +232,7 @@ impl Vm {
             }
         }
         self.run_pages.iter().for_each(|page| pages::give(*page, 1));
-        while let Some(range) = forget(self.id) {
+        while let Some(range) = forget(self.book) {
             for pa in (range.pa..range.pa + range.frames * PAGE).step_by(PAGE as usize) {
                 if let Err(fault) = probe::read(pa).and_then(|word| probe::write(pa, word)) {
                     fail!("frame {pa:#x} did not come back: {fault}");
@@ -248,7 +259,7 @@ impl Vm {
     /// Strikes a frame from the books that came back by another call.
     pub(crate) fn came_back(&self, pa: u64) {
         let mut given = GIVEN.lock();
-        let slot = given.iter_mut().find(|slot| slot.is_some_and(|g| g.vm == self.id && g.pa == pa));
+        let slot = given.iter_mut().find(|slot| slot.is_some_and(|g| g.book == self.book && g.pa == pa));
         if let Some(slot) = slot {
             *slot = None;
         }
@@ -277,16 +288,17 @@ impl State {
 
 /// Notes frames that left the host.
 pub(super) fn note(vm: u64, pa: u64, frames: u64, ipa: Option<u64>) {
+    let book = BOOKS[vm as usize % BOOKS.len()].load(Ordering::Relaxed);
     let mut given = GIVEN.lock();
     match given.iter_mut().find(|slot| slot.is_none()) {
-        Some(slot) => *slot = Some(Given { vm, pa, frames, ipa }),
+        Some(slot) => *slot = Some(Given { book, pa, frames, ipa }),
         None => panic!("too many ranges of frames are given away"),
     }
 }
 
-fn forget(vm: u64) -> Option<Given> {
+fn forget(book: u64) -> Option<Given> {
     let mut given = GIVEN.lock();
-    given.iter_mut().find(|slot| slot.is_some_and(|g| g.vm == vm))?.take()
+    given.iter_mut().find(|slot| slot.is_some_and(|g| g.book == book))?.take()
 }
 
 /// Gives `frames` to the VM's pool.

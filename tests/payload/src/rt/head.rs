@@ -5,7 +5,7 @@ use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of stack per CPU.
-const STACK_BYTES: usize = 32 * 1024;
+const STACK_BYTES: usize = 128 * 1024;
 /// CPUs that have a stack.
 pub(crate) const MAX_CPUS: usize = 8;
 
@@ -174,7 +174,7 @@ global_asm!(
     "mov x30, xzr",
     "adrp x4, __stacks",
     "add x4, x4, :lo12:__stacks",
-    "add x4, x4, #{stack}",
+    "add x4, x4, #({stack} / 4096), lsl #12",
     "mov sp, x4",
     "bl payload_main",
     "6: wfi",

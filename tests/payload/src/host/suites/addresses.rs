@@ -53,7 +53,13 @@ fn each(env: &Env, call: Call, args: &[u64], at: usize, good: u64) -> Outcome {
     for wrong in wrong_pas(env, good) {
         let mut args = [args, &[0; 6][args.len()..]].concat_into();
         args[at] = wrong;
-        refused_as(call, &args, WRONG)?;
+        // Ward's own memory is RAM that is not the caller's to give.
+        let errors: &[Error] = if wrong == env.ward { &[Error::Denied] } else { WRONG };
+        if call == Call::VmClearRange && wrong == env.ward {
+            same!(crate::host::calls::ok(call, &args)?, 0, "frames of Ward's that were returned");
+        } else {
+            refused_as(call, &args, errors)?;
+        }
     }
     Ok(())
 }
@@ -146,7 +152,7 @@ fn block(env: &Env) -> Outcome {
     refused_as(Call::VmMap, &[vm.id, SPARE + (2 << 20), frames + 4096, 9, 3], WRONG)?;
     refused_as(Call::VmMap, &[vm.id, SPARE + 4096, frames, 9, 3], WRONG)?;
     let end = env.board.ram.get().iter().map(|bank| bank.end).max().unwrap_or(0);
-    refused_as(Call::VmMap, &[vm.id, SPARE, end.next_multiple_of(2 << 20), 9, 3], WRONG)?;
+    refused_as(Call::VmMap, &[vm.id, SPARE, end.next_multiple_of(1 << 30), 9, 3], WRONG)?;
     // A block of which one page is the host's no more.
     vm.took_by_map(SPARE + 0x3000, frames + 5 * 4096)?;
     refused_as(Call::VmMap, &[vm.id, SPARE + (2 << 20), frames, 9, 3], &[Error::Denied])?;
@@ -187,10 +193,12 @@ fn clear(env: &Env) -> Outcome {
 fn ranges(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
     let end = env.board.ram.get().iter().map(|bank| bank.end).max().unwrap_or(0);
-    for (start, frames) in [(end - 4096, 2), (u64::MAX & !0xfff, 2), (env.ward.saturating_sub(4096), 2), ((1 << 52) - 4096, 512)] {
-        // Before Ward's memory there may be memory of the host, or none.
+    let beyond = end.next_multiple_of(1 << 30);
+    for (start, frames) in [(beyond - 4096, 2), (u64::MAX & !0xfff, 2), ((1 << 52) - 4096, 512), (env.board.uart, 2)] {
         refused_as(Call::VmDonate, &[vm.id, start, frames], &[Error::BadAddress])?;
         refused_as(Call::HostDonate, &[start, frames], &[Error::BadAddress])?;
     }
+    // From the host's memory into Ward's.
+    refused_as(Call::VmDonate, &[vm.id, end - 4096, 2], &[Error::Denied, Error::BadAddress])?;
     vm.end()
 }

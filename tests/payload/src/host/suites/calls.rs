@@ -109,7 +109,7 @@ fn life(env: &Env) -> Outcome {
     same!(vm.life(), vm_state::VERIFIED, "state after vm_verify_images");
     ensure!(vm.step(0)?.is_ok(), "vcpu_run refused");
     ensure!(statistic(vm.id, stat::VM_EXITS) > 0, "exits are not counted");
-    same!(vm.step(1)?, Ok(exit::CPU_OFF), "run of a vCPU that is off");
+    same!(vm.next_exit(1)?, Ok(exit::CPU_OFF), "run of a vCPU that is off");
     vm.shut_down()?;
     same!(vm.life(), vm_state::POWER_OFF, "state after SYSTEM_OFF");
     let id = vm.id;
@@ -129,7 +129,7 @@ fn blocks(env: &Env) -> Outcome {
     let signed = env.owner.sign(&env.owner.rebuilt(env.owner.manifest().regions(), &images));
     let vm = Vm::protected(env)?;
     ensure!(vm.boot_info(&signed).is_ok(), "manifest refused");
-    refused(Call::VmRemapImage, &[vm.id, 0, 1, frames, 9], Error::BadAddress)?;
+    refused(Call::VmRemapImage, &[vm.id, 0, 1, frames, 9], Error::InvalidArgument)?;
     refused(Call::VmRemapImage, &[vm.id, 0, 0, frames + PAGE, 9], Error::BadAddress)?;
     ok(Call::VmRemapImage, &[vm.id, 0, 0, frames, 9])?;
     vm.took(frames, 512, images[0].ipa);

@@ -11,7 +11,7 @@ use crate::protocol::{MMIO, RAM, SPARE};
 use crate::rt::{call, pages, smp};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hyp_core::abi::Call;
-use hyp_core::abi::calls::{CALLS, FUNCTION_BASE, stat};
+use hyp_core::abi::calls::{CALLS, FUNCTION_BASE, info as key, stat};
 
 /// The tests.
 pub(super) const TESTS: &[Test] = &[test("random-calls-from-every-cpu", random)];
@@ -54,7 +54,7 @@ fn random(env: &Env) -> Outcome {
     on_all(env, frames);
     // Whatever was built is taken down; then every frame is the host's, but for those that went
     // to the pool of the host's own tables, from which none comes back.
-    for vm in 1..=64 {
+    for vm in 1..crate::host::calls::info(key::MAX_VMS) {
         crate::host::calls::host_call(Call::VmPowerOff, &[vm]).ok();
         while crate::host::calls::host_call(Call::VmDestroy, &[vm]).is_ok_and(|reply| reply.again) {}
     }

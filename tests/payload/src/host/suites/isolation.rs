@@ -84,7 +84,7 @@ fn register_window(env: &Env) -> Outcome {
 
 fn run_flags(env: &Env) -> Outcome {
     let vm = Vm::verified(env)?;
-    for flags in [8, 1 << 63, u64::MAX] {
+    for flags in [in_flags::ALL + 1, 1 << 63, u64::MAX] {
         memory::poke(vm.run_pages[0] + IN_OFFSET, flags);
         refused(Call::VcpuRun, &[vm.id, 0], Error::InvalidArgument)?;
     }

@@ -11,6 +11,7 @@ use crate::rt::lock::Lock;
 use crate::rt::pages;
 use crate::rt::smp;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use hyp_core::abi::calls::vm_state;
 use hyp_core::abi::{Call, Error};
 
 /// The tests.
@@ -44,7 +45,10 @@ fn while_spinning(vm: &Vm, here: impl FnOnce() -> Outcome) -> Outcome {
                         return;
                     }
                     Err(why) => {
-                        *there.lock() = Err(why);
+                        // A VM that was powered off gets no more memory.
+                        if vm.life() != vm_state::POWER_OFF {
+                            *there.lock() = Err(why);
+                        }
                         return;
                     }
                 }
