@@ -91,10 +91,7 @@ fn fill(page: &str, names: &[&str], tables: &str) -> Result<String> {
 fn check_names(tables: &str) -> Result<()> {
     for name in markers::names(tables) {
         let wanted = |part: &&str| name == format!("generated:{part}");
-        if !CHAPTERS
-            .iter()
-            .any(|(_, parts)| parts.iter().any(wanted))
-        {
+        if !CHAPTERS.iter().any(|(_, parts)| parts.iter().any(wanted)) {
             bail!("no chapter has the table {name}: name it in CHAPTERS in xtask/src/abi.rs");
         }
     }

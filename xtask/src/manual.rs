@@ -37,7 +37,7 @@ impl<'a> TestName<'a> {
         match self {
             TestName::Function(name) => {
                 let function = format!("fn {name}(");
-                sources.iter().any(|(_, text)| text.contains(&function))
+                sources.iter().any(|(_, text)| is_test(text, &function))
             }
             TestName::Payload { suite, name } => {
                 let file = Path::new("tests/payload/src/host/suites")
@@ -50,6 +50,14 @@ impl<'a> TestName<'a> {
             }
         }
     }
+}
+
+/// Does `text` have this function with the attribute of a test on one of the three lines before?
+fn is_test(text: &str, function: &str) -> bool {
+    text.match_indices(function).any(|(at, _)| {
+        let mut before = text[..at].lines().rev().take(4);
+        before.any(|line| line.trim() == "#[test]")
+    })
 }
 
 /// Files of the repository that end in `.extension`, by their path in it, with their text.
@@ -241,6 +249,8 @@ fn the_checks_see_what_they_should() {
     }
     let page = "| a | Test |\n|---|---|\n| `no_test` | `some_test` |\n\n| a | b |\n|---|---|\n| x | `y_z` |\n";
     assert_eq!(evidence(page), ["Test", "---", "`some_test`"]);
+    assert!(is_test("#[test]\nfn a_b() {}", "fn a_b("));
+    assert!(!is_test("fn a_b() {}", "fn a_b("));
     assert_eq!(links("a [b](c.md#d) e").collect::<Vec<_>>(), ["c.md#d"]);
     assert!(anchors("## I1: one owner\n").contains("i1-one-owner"));
     assert_eq!(prose("a\n```\nb\n```\nc\n"), "a\nc\n");
