@@ -16,7 +16,7 @@ pub(super) fn render() -> String {
          What a host asks of Ward. A call is an `hvc #0` under the SMC Calling Convention 1.2: `x0` holds the \
          function, `x1` and up the arguments. On return `x0` holds 0, 1 (`AGAIN`: a bounded piece is done, repeat \
          the call with the same arguments) or a negative error, `x1` to `x7` the results. A refused call has changed \
-         nothing.\n\n\
+         nothing; only `BadDigest` leaves the VM powered off.\n\n\
          Where several refusals fit, the one that is returned is the first of: the function; arguments that are wrong \
          in themselves; the VM; its kind, state and vCPU; the frames, with the host's pool; what is mapped; \
          the VM's pool.\n\n\
