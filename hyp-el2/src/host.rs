@@ -66,7 +66,7 @@ fn call(frame: &mut Frame) {
             frame.x[1] = switch::sanitised_vtr();
         }
         function => {
-            crate::boot::test_call(function);
+            crate::boot::test_call(function, frame.x[1]);
             let mut registers = [0; 8];
             registers.copy_from_slice(&frame.x[..8]);
             glue::ward().host_call(&mut registers);

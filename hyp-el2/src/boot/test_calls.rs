@@ -1,14 +1,16 @@
-//! Bugs on demand, in test images only: HVC 0xc600_01f0 and up make Ward do what it never does,
-//! so that tests see the crash path.
+//! Bugs on demand, in test images only: HVC 0xc600_eef0 and up, with [`MAGIC`] in `x1`, make Ward
+//! do what it never does, so that tests see the crash path. No random call hits these.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
 static ALLOWED: AtomicBool = AtomicBool::new(false);
 
-const PANIC: u64 = 0xc600_01f0;
-const STACK_OVERFLOW: u64 = 0xc600_01f1;
-const WRITE_CODE: u64 = 0xc600_01f2;
-const RUN_DATA: u64 = 0xc600_01f3;
+/// "WARDTEST".
+const MAGIC: u64 = 0x5741_5244_5445_5354;
+const PANIC: u64 = 0xc600_eef0;
+const STACK_OVERFLOW: u64 = 0xc600_eef1;
+const WRITE_CODE: u64 = 0xc600_eef2;
+const RUN_DATA: u64 = 0xc600_eef3;
 
 pub(super) fn allow(test: bool) {
     ALLOWED.store(test, Ordering::Relaxed);
@@ -18,8 +20,8 @@ pub(super) fn allow(test: bool) {
 ///
 /// # Panics
 /// On purpose.
-pub fn handle(function: u64) {
-    if !ALLOWED.load(Ordering::Relaxed) {
+pub fn handle(function: u64, argument: u64) {
+    if argument != MAGIC || !ALLOWED.load(Ordering::Relaxed) {
         return;
     }
     match function {
