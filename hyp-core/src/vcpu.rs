@@ -27,3 +27,6 @@ pub mod window;
 /// Bits of `HCR_EL2` a host may ask for at a run: TWI, TWE and VSE (DDI 0487 D24.2.54). The rest
 /// is Ward's.
 pub const HCR_REQUEST: u64 = 1 << 13 | 1 << 14 | 1 << 8;
+
+#[cfg(test)]
+mod tests;

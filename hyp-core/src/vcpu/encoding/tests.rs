@@ -36,6 +36,12 @@ fn each_field_has_its_own_bits() {
 }
 
 #[test]
+fn the_number_is_all_fields_at_once() {
+    assert_eq!(Encoding::new(3, 0, 12, 11, 5).number(), 0xc65d);
+    assert_eq!(Encoding::new(0, 0, 0, 0, 0).number(), 0);
+}
+
+#[test]
 fn order_is_that_of_the_manual() {
     assert!(Encoding::new(2, 7, 15, 15, 7) < Encoding::new(3, 0, 0, 0, 0));
     assert!(Encoding::new(3, 0, 15, 15, 7) < Encoding::new(3, 1, 0, 0, 0));

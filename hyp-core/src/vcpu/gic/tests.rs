@@ -122,6 +122,8 @@ fn only_the_virtual_timer_is_a_hardware_interrupt() {
         one(HW | PENDING | 7 << 45 | pintid(27) | 27),
         HW | PENDING | pintid(27) | 27
     );
+    // Without HW the field means nothing, even with the timer's number in it.
+    assert_eq!(one(PENDING | pintid(27) | 27), PENDING | 27);
     // EOI is not read into a dropped pINTID.
     assert_eq!(one(HW | PENDING | 1 << 41 | 27), PENDING | 27);
 }
@@ -154,6 +156,9 @@ fn an_interrupt_is_in_one_list_register() {
 #[test]
 fn a_physical_interrupt_is_in_one_list_register() {
     let timer = PENDING | HW | pintid(27) | 27;
-    let gic = sane(&[timer, PENDING | HW | pintid(27) | 28]);
-    assert_eq!(gic.lr[..2], [timer, PENDING | 28]);
+    let software = PENDING | 1 << 41 | 40;
+    let gic = sane(&[software, timer, PENDING | HW | pintid(27) | 28]);
+    assert_eq!(gic.lr[..3], [software, timer, PENDING | 28]);
+    let gic = sane(&[timer, software]);
+    assert_eq!(gic.lr[..2], [timer, software]);
 }

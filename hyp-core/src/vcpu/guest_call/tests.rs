@@ -125,9 +125,8 @@ fn an_entry_outside_memory_is_refused() {
 #[test]
 fn meminfo_wants_zeros() {
     assert_eq!(call([0xc600_0002, 0, 0, 0]), value(4096));
-    for n in 1..4 {
-        let mut regs = [0xc600_0002, 0, 0, 0];
-        regs[n] = 1;
+    for ones in 1..8_u64 {
+        let regs = [0xc600_0002, ones & 1, ones >> 1 & 1, ones >> 2];
         assert_eq!(call(regs), value(INVALID));
     }
 }
@@ -151,6 +150,7 @@ fn sharing_takes_one_page() {
             [id, 1 << 52, 0, 0],
             [id, ipa, 1, 0],
             [id, ipa, 0, 1],
+            [id, ipa, 1, 1],
         ] {
             assert_eq!(call(regs), value(INVALID));
         }

@@ -44,19 +44,22 @@ fn the_table_is_sorted_and_has_no_duplicates() {
     assert!(HIDDEN.iter().all(|(first, last, _)| first <= last));
 }
 
-/// Every encoding there is, against the table and the block.
+/// Every encoding there is, against the table and the block; a sample under Miri.
 #[test]
 fn every_access_does_what_its_row_says() {
-    for op0 in 0..4 {
-        for op1 in 0..8 {
-            for crn in 0..16 {
-                for crm in 0..16 {
-                    for op2 in 0..8 {
-                        check(Encoding::new(op0, op1, crn, crm, op2));
-                    }
-                }
-            }
-        }
+    let step = if cfg!(miri) { 509 } else { 1 };
+    for n in (0..=u16::MAX).step_by(step) {
+        let field = |shift: u32| (n >> shift) as u8;
+        check(Encoding::new(
+            field(14),
+            field(11),
+            field(7),
+            field(3),
+            field(0),
+        ));
+    }
+    for row in REGISTERS {
+        check(row.reg);
     }
 }
 
