@@ -306,7 +306,14 @@ fn memory(fdt: Fdt<'_>) -> Result<(Spans, Spans, Spans), Missing> {
     if ram.is_empty() {
         return Err(Missing::Memory);
     }
-    ram.sort_unstable_by_key(|span| span.base);
+    // A few elements: an insertion sort, for the size of core's.
+    for n in 1..ram.len() {
+        for at in (1..=n).rev() {
+            if ram[at - 1].base > ram[at].base {
+                ram.swap(at - 1, at);
+            }
+        }
+    }
     Ok((ram, reserved, no_map))
 }
 
