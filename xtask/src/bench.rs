@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::image::{self, ImageArgs, Images};
 use crate::paths;
+use crate::payload::Guest;
 use crate::qemu::{Boot, Machine, console};
 use crate::run::say;
 use crate::setup;
@@ -84,6 +85,7 @@ fn measure(args: &BenchArgs, images: &Images) -> Result<Vec<Row>> {
         machine,
         images,
         bootargs: "bench",
+        guest: Guest::WithKey,
         wait_for_gdb: false,
     }
     .command();

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::image::{self, ImageArgs, Images};
+use crate::payload::Guest;
 use crate::qemu::{Boot, Machine, console};
 use crate::run::{say, shell_line};
 use crate::{paths, setup};
@@ -67,6 +68,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     setup::ensure(setup::Scope::Boot)?;
     let images = image::build(&ImageArgs {
         debug_build: args.debug,
+        keys: None,
     })?;
     boot(args, &images)
 }
@@ -83,6 +85,7 @@ pub(crate) fn boot(args: &DemoArgs, images: &Images) -> Result<()> {
         machine,
         images,
         bootargs: "demo",
+        guest: Guest::Bundle,
         wait_for_gdb: args.debug,
     }
     .command();

