@@ -47,7 +47,10 @@ pub struct Fake<S: Sched = StdSched> {
 
 impl<S: Sched> Clone for Fake<S> {
     fn clone(&self) -> Self {
-        Fake { state: self.state.clone(), sched: PhantomData }
+        Fake {
+            state: self.state.clone(),
+            sched: PhantomData,
+        }
     }
 }
 
@@ -126,7 +129,10 @@ impl<S: Sched> Fake<S> {
             hook: None,
             hardware_af: false,
         };
-        Fake { state: Arc::new(StdMutex::new(state)), sched: PhantomData }
+        Fake {
+            state: Arc::new(StdMutex::new(state)),
+            sched: PhantomData,
+        }
     }
 
     /// Access to everything. Must not be held across a call into hyp-core.

@@ -12,14 +12,16 @@ mod invariants;
 mod programs;
 mod rng;
 mod run;
+mod scenario;
 mod step;
 
-pub use check::compare_all;
+pub use check::{compare_all, spec_of};
 pub use driver::{Options, run_seed};
 pub use fixture::{HYP_DEVICE, Shape, free_device, machine};
 pub use images::{Content, Plan, keys, sign};
 pub use invariants::{Check, INVARIANTS, Scope, check, check_all};
 pub use rng::Rng;
+pub use scenario::{IMAGE, Scene};
 pub use step::Answer;
 
 use crate::fake::{Fake, Sched, StdSched};
@@ -76,7 +78,11 @@ impl<S: Sched> World<S> {
             steps: 0,
             full_every: 64,
         };
-        Arc::new(World { fake, ward, inner: Mutex::new(inner) })
+        Arc::new(World {
+            fake,
+            ward,
+            inner: Mutex::new(inner),
+        })
     }
 
     /// The test's side of it.
@@ -97,6 +103,7 @@ impl<S: Sched> World<S> {
         if vm == 0 || vm > self.inner().spec.setup.max_vm {
             return 0;
         }
-        self.ward.inspect_vm(vm, |vm| vm.map_or(0, |vm| vm.pool.len()))
+        self.ward
+            .inspect_vm(vm, |vm| vm.map_or(0, |vm| vm.pool.len()))
     }
 }

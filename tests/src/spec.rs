@@ -164,6 +164,32 @@ pub struct Vm {
     pub used: BTreeSet<u64>,
 }
 
+impl Vm {
+    /// A VM with nothing in it.
+    pub fn bare(
+        protected: bool,
+        life: Life,
+        record: u64,
+        root: u64,
+        manifest: Option<Manifest>,
+    ) -> Self {
+        Vm {
+            protected,
+            life,
+            vcpu_limit: 0,
+            vcpus: BTreeMap::new(),
+            record,
+            root,
+            maps: BTreeMap::new(),
+            guards: BTreeSet::new(),
+            manifest,
+            verifying: false,
+            left: 0,
+            used: BTreeSet::new(),
+        }
+    }
+}
+
 /// The machine as it was set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -229,6 +255,9 @@ pub struct Seen<'a> {
 impl Seen<'_> {
     /// The call needs at most so many table pages. Ward may refuse for want of them if, and only
     /// if, a pool had fewer.
+    ///
+    /// # Errors
+    /// That refusal, when Ward made it and was right to.
     pub fn room(&self, vm_tables: u64, host_tables: u64) -> Result<(), Error> {
         let refused = self.x[0] as i64 == Error::NoMemory.code();
         if refused && (self.vm_pool < vm_tables || self.host_pool < host_tables) {
@@ -267,7 +296,11 @@ impl Spec {
 
     /// Is it neither RAM nor one of Ward's devices?
     pub fn is_free_device(&self, pfn: u64) -> bool {
-        let ward = self.setup.hyp_devices.iter().any(|(first, n)| pfn >= *first && pfn - first < *n);
+        let ward = self
+            .setup
+            .hyp_devices
+            .iter()
+            .any(|(first, n)| pfn >= *first && pfn - first < *n);
         !self.is_ram(pfn) && !ward
     }
 
@@ -289,7 +322,11 @@ impl Spec {
 
     /// A word of a frame.
     pub fn word(&self, pfn: u64, index: u16) -> u64 {
-        self.words.get(&pfn).and_then(|words| words.get(&index)).copied().unwrap_or(0)
+        self.words
+            .get(&pfn)
+            .and_then(|words| words.get(&index))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Somebody writes a word.

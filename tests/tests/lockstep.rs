@@ -7,7 +7,10 @@ use ward_tests::fake::StdSched;
 use ward_tests::harness::{Options, Shape, run_seed};
 
 fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// A machine for each seed: widths of addresses, small and large pools, both kinds of access flag.
@@ -15,11 +18,20 @@ fn shape(seed: u64) -> Shape {
     let ipa_bits = [40, 48, 36, 44][(seed % 4) as usize];
     let pool = [48, 32, 90][(seed % 3) as usize];
     let hardware_af = seed % 2 == 1;
-    Shape { ipa_bits, pool, hardware_af, ..Shape::default() }
+    Shape {
+        ipa_bits,
+        pool,
+        hardware_af,
+        ..Shape::default()
+    }
 }
 
 fn run(seed: u64, steps: u64) {
-    match run_seed::<StdSched>(Options { seed, steps, shape: shape(seed) }) {
+    match run_seed::<StdSched>(Options {
+        seed,
+        steps,
+        shape: shape(seed),
+    }) {
         Ok(world) => {
             if number("WARD_TALLY", 0) == 1 {
                 println!("{:#?}", world.inner().tally);
@@ -45,9 +57,17 @@ fn regressions() {
     for entry in std::fs::read_dir(dir).expect("the directory is there") {
         let path = entry.expect("it can be read").path();
         let text = std::fs::read_to_string(&path).expect("a seed file can be read");
-        for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
-            let mut numbers = line.split_whitespace().map(|word| word.parse().expect("a seed and a number of steps"));
-            let (seed, steps) = (numbers.next().expect("a seed"), numbers.next().expect("steps"));
+        for line in text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+        {
+            let mut numbers = line
+                .split_whitespace()
+                .map(|word| word.parse().expect("a seed and a number of steps"));
+            let (seed, steps) = (
+                numbers.next().expect("a seed"),
+                numbers.next().expect("steps"),
+            );
             run(seed, steps);
         }
     }

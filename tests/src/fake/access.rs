@@ -17,17 +17,29 @@ pub struct Fault {
 impl Fault {
     /// No valid descriptor at this level.
     pub fn translation(level: u8) -> Self {
-        Fault { status: 0b000100 | u64::from(level), permission: false, access_flag: false }
+        Fault {
+            status: 0b000100 | u64::from(level),
+            permission: false,
+            access_flag: false,
+        }
     }
 
     /// A leaf that does not permit this.
     pub fn permission(level: u8, _access: Access) -> Self {
-        Fault { status: 0b001100 | u64::from(level), permission: true, access_flag: false }
+        Fault {
+            status: 0b001100 | u64::from(level),
+            permission: true,
+            access_flag: false,
+        }
     }
 
     /// A leaf not used so far.
     pub fn access_flag(level: u8) -> Self {
-        Fault { status: 0b001000 | u64::from(level), permission: false, access_flag: true }
+        Fault {
+            status: 0b001000 | u64::from(level),
+            permission: false,
+            access_flag: true,
+        }
     }
 }
 
@@ -38,10 +50,22 @@ pub const fn device_value(pa: u64) -> u64 {
 
 impl State {
     /// A load or store at stage 2 only: 8 bytes at `ipa`, through CPU `cpu`'s TLB.
+    ///
+    /// # Errors
+    /// The stage-2 fault.
     pub fn access(
-        &mut self, cpu: u16, vm: u16, ipa: u64, write: Option<u64>, cached: bool,
+        &mut self,
+        cpu: u16,
+        vm: u16,
+        ipa: u64,
+        write: Option<u64>,
+        cached: bool,
     ) -> Result<u64, Fault> {
-        let kind = if write.is_some() { Access::Write } else { Access::Read };
+        let kind = if write.is_some() {
+            Access::Write
+        } else {
+            Access::Read
+        };
         let leaf = self.translate(cpu, vm, ipa, kind)?;
         let offset = ipa & ((leaf.frames() << 12) - 1);
         let (pfn, index) = (leaf.pfn + (offset >> 12), (ipa as usize & 0xfff) / 8);
@@ -78,7 +102,9 @@ impl<S: Sched> Fake<S> {
     /// As [`Fake::host_read`].
     pub fn host_write(&self, ipa: u64, value: u64) -> Result<(), Fault> {
         S::point();
-        self.state().access(S::cpu(), 0, ipa, Some(value), true).map(drop)
+        self.state()
+            .access(S::cpu(), 0, ipa, Some(value), true)
+            .map(drop)
     }
 
     /// A guest's load outside a scripted run: through this CPU's TLB, caches on.
@@ -94,6 +120,8 @@ impl<S: Sched> Fake<S> {
     /// # Errors
     /// As [`Fake::host_read`].
     pub fn guest_write(&self, vm: u16, ipa: u64, value: u64) -> Result<(), Fault> {
-        self.state().access(S::cpu(), vm, ipa, Some(value), true).map(drop)
+        self.state()
+            .access(S::cpu(), vm, ipa, Some(value), true)
+            .map(drop)
     }
 }

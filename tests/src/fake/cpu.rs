@@ -31,15 +31,21 @@ pub struct Cpu {
 impl Cpu {
     /// Registers go from `context` into the CPU; what stays in `context` is stale and says so.
     pub fn load(&mut self, context: &mut Context, params: &RunParams) {
-        self.loaded =
-            Some(Loaded { params: *params, sys: context.sys, fp: context.fp.clone(), gic: context.gic });
+        self.loaded = Some(Loaded {
+            params: *params,
+            sys: context.sys,
+            fp: context.fp.clone(),
+            gic: context.gic,
+        });
         context.sys = [0xbad_5145; SYS_REGS];
     }
 
     /// Registers go back into `context`; `false` when none were loaded.
     #[must_use]
     pub fn unload(&mut self, context: &mut Context) -> bool {
-        let Some(loaded) = self.loaded.take() else { return false };
+        let Some(loaded) = self.loaded.take() else {
+            return false;
+        };
         context.sys = loaded.sys;
         context.fp = loaded.fp;
         context.gic = loaded.gic;

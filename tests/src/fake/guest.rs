@@ -93,7 +93,11 @@ pub struct Program {
 impl Program {
     /// A program of `steps` at `base`.
     pub fn new(base: u64, steps: Vec<Step>) -> Self {
-        Program { base, steps, ..Program::default() }
+        Program {
+            base,
+            steps,
+            ..Program::default()
+        }
     }
 }
 
@@ -108,12 +112,20 @@ pub enum Outcome {
 }
 
 fn sync(class: u64, iss: u64) -> Outcome {
-    Outcome::Trap(Trap::Sync { esr: class << 26 | 1 << 25 | iss, far: 0, hpfar: 0 })
+    Outcome::Trap(Trap::Sync {
+        esr: class << 26 | 1 << 25 | iss,
+        far: 0,
+        hpfar: 0,
+    })
 }
 
 /// An abort: class, ISS, address.
 fn abort(class: u64, iss: u64, ipa: u64) -> Outcome {
-    Outcome::Trap(Trap::Sync { esr: class << 26 | 1 << 25 | iss, far: ipa, hpfar: ipa >> 12 << 4 })
+    Outcome::Trap(Trap::Sync {
+        esr: class << 26 | 1 << 25 | iss,
+        far: ipa,
+        hpfar: ipa >> 12 << 4,
+    })
 }
 
 /// ISS of a data abort on an 8-byte access with `x[rt]` (DDI 0487, ISS encoding for a data abort).
@@ -126,6 +138,9 @@ const SCTLR_C: u64 = 1 << 2;
 
 impl State {
     /// Executes one step of the loaded vCPU on `cpu`.
+    ///
+    /// # Panics
+    /// When there is no such CPU.
     pub fn guest_step(&mut self, cpu: u16, context: &mut Context) -> Outcome {
         assert!(usize::from(cpu) < CPUS);
         let Some(loaded) = self.cpus[usize::from(cpu)].loaded.clone() else {
@@ -144,35 +159,52 @@ impl State {
     }
 
     fn program_step(
-        &mut self, cpu: u16, vm: u16, context: &mut Context, program: &mut Program, sys: [u64; hyp_core::vcpu::context::SYS_REGS],
+        &mut self,
+        cpu: u16,
+        vm: u16,
+        context: &mut Context,
+        program: &mut Program,
+        sys: [u64; hyp_core::vcpu::context::SYS_REGS],
     ) -> Outcome {
         let vbar = sys[SysReg::VbarEl1 as usize];
         let at = |pc: u64| {
             let n = pc.wrapping_sub(program.base) / 4;
-            (pc % 4 == 0 && pc >= program.base && n <= program.steps.len() as u64).then_some(n as usize)
+            (pc.is_multiple_of(4) && pc >= program.base && n <= program.steps.len() as u64)
+                .then_some(n as usize)
         };
         if context.pc.wrapping_sub(vbar) < 0x800 && at(context.pc).is_none() {
             program.trapped = None;
             let (esr, far) = (sys[SysReg::EsrEl1 as usize], sys[SysReg::FarEl1 as usize]);
-            program.events.push(Event::Exception(context.pc - vbar, esr, far));
+            program
+                .events
+                .push(Event::Exception(context.pc - vbar, esr, far));
             context.pc = sys[SysReg::ElrEl1 as usize] + 4;
             context.pstate = sys[SysReg::SpsrEl1 as usize];
             return Outcome::Continue;
         }
         let Some(index) = at(context.pc) else {
-            self.violate(format!("vm {vm}: guest at {:#x}, program at {:#x}", context.pc, program.base));
+            self.violate(format!(
+                "vm {vm}: guest at {:#x}, program at {:#x}",
+                context.pc, program.base
+            ));
             return Outcome::Trap(Trap::Irq);
         };
         if let Some(last) = program.trapped.take().filter(|last| *last + 1 == index) {
             program.events.push(match program.steps[last] {
-                Step::Load { rt, .. } => Event::Loaded(if rt < 31 { context.x[usize::from(rt)] } else { 0 }),
+                Step::Load { rt, .. } => Event::Loaded(if rt < 31 {
+                    context.x[usize::from(rt)]
+                } else {
+                    0
+                }),
                 Step::Store { .. } => Event::Stored,
                 Step::Wfi => Event::Woke,
                 Step::Sysreg(..) => Event::Register(context.x[1]),
                 _ => Event::Returned(context.x[0]),
             });
         }
-        let Some(step) = program.steps.get(index).copied() else { return Outcome::Trap(Trap::Irq) };
+        let Some(step) = program.steps.get(index).copied() else {
+            return Outcome::Trap(Trap::Irq);
+        };
         let cached = sys[SysReg::SctlrEl1 as usize] & SCTLR_C != 0;
         let outcome = match step {
             Step::Load { ipa, rt } => match self.access(cpu, vm, ipa, None, cached) {
@@ -180,7 +212,9 @@ impl State {
                     if rt < 31 {
                         context.x[usize::from(rt)] = value;
                     }
-                    program.events.push(Event::Loaded(if rt < 31 { value } else { 0 }));
+                    program
+                        .events
+                        .push(Event::Loaded(if rt < 31 { value } else { 0 }));
                     Outcome::Continue
                 }
                 Err(fault) => abort(0x24, data_iss(fault, Some(rt), false), ipa),
@@ -214,18 +248,33 @@ impl State {
             },
             Step::Hvc(x) | Step::Smc(x) => {
                 context.x[..4].copy_from_slice(&x);
-                sync(if matches!(step, Step::Hvc(_)) { 0x16 } else { 0x17 }, 0)
+                sync(
+                    if matches!(step, Step::Hvc(_)) {
+                        0x16
+                    } else {
+                        0x17
+                    },
+                    0,
+                )
             }
             Step::Wfi => sync(0x01, 0x1e00000),
             Step::Sysreg(iss, value) => {
                 context.x[1] = value;
                 sync(0x18, u64::from(iss))
             }
-            Step::Other(esr) => Outcome::Trap(Trap::Sync { esr, far: 0, hpfar: 0 }),
+            Step::Other(esr) => Outcome::Trap(Trap::Sync {
+                esr,
+                far: 0,
+                hpfar: 0,
+            }),
             Step::Irq | Step::SError if program.taken.contains(&index) => Outcome::Continue,
             Step::Irq | Step::SError => {
                 program.taken.push(index);
-                return Outcome::Trap(if step == Step::Irq { Trap::Irq } else { Trap::SError });
+                return Outcome::Trap(if step == Step::Irq {
+                    Trap::Irq
+                } else {
+                    Trap::SError
+                });
             }
             Step::Set(rt, value) => {
                 context.x[usize::from(rt)] = value;
@@ -234,7 +283,11 @@ impl State {
             Step::Caches(on) => {
                 if let Some(loaded) = &mut self.cpus[usize::from(cpu)].loaded {
                     let sctlr = &mut loaded.sys[SysReg::SctlrEl1 as usize];
-                    *sctlr = if on { *sctlr | SCTLR_C } else { *sctlr & !SCTLR_C };
+                    *sctlr = if on {
+                        *sctlr | SCTLR_C
+                    } else {
+                        *sctlr & !SCTLR_C
+                    };
                 }
                 Outcome::Continue
             }

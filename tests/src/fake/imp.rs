@@ -62,10 +62,18 @@ impl State {
     fn exclusive(&mut self, what: &str, frame: u64, guest_too: bool) {
         let mappers = self.tables.mappers(frame);
         if let Some((vm, ipa)) = mappers.into_iter().find(|(vm, _)| guest_too || *vm == 0) {
-            self.violate(format!("{what} of frame {frame:#x}, which vm {vm} maps at {ipa:#x}"));
+            self.violate(format!(
+                "{what} of frame {frame:#x}, which vm {vm} maps at {ipa:#x}"
+            ));
         }
-        if let Some((vm, ipa)) = self.tables.lingering(frame).filter(|(vm, _)| guest_too || *vm == 0) {
-            self.violate(format!("{what} of frame {frame:#x}, which TLBs of vm {vm} may hold at {ipa:#x}"));
+        if let Some((vm, ipa)) = self
+            .tables
+            .lingering(frame)
+            .filter(|(vm, _)| guest_too || *vm == 0)
+        {
+            self.violate(format!(
+                "{what} of frame {frame:#x}, which TLBs of vm {vm} may hold at {ipa:#x}"
+            ));
         }
     }
 }
@@ -109,13 +117,22 @@ impl<S: Sched> TableMemory for Fake<S> {
         state.exclusive("zeroing", frame.0, true);
         let place = state.tables.live_table(frame.0);
         if let Some((vm, level, base)) = place.filter(|_| !state.tables.zeroing_ends(frame.0)) {
-            state.violate(format!("zeroing of {:#x}, a live table of vm {vm} at {base:#x} level {level}", frame.0));
+            state.violate(format!(
+                "zeroing of {:#x}, a live table of vm {vm} at {base:#x} level {level}",
+                frame.0
+            ));
         }
         if state.tables.still_walked(frame.0) {
-            state.violate(format!("zeroing of {:#x}, a table that walks may still reach", frame.0));
+            state.violate(format!(
+                "zeroing of {:#x}, a table that walks may still reach",
+                frame.0
+            ));
         }
         if state.placed.contains(&frame.0) {
-            state.violate(format!("zeroing of {:#x}, where a value of Ward's lives", frame.0));
+            state.violate(format!(
+                "zeroing of {:#x}, where a value of Ward's lives",
+                frame.0
+            ));
         }
         state.ram.zero(frame.0);
     }
@@ -149,7 +166,9 @@ impl<S: Sched> Machine for Fake<S> {
             let at = offset + n;
             let mut word = state.ram.word(frame.0, at / 8).to_le_bytes();
             word[at % 8] = *byte;
-            state.ram.write_through(frame.0, at / 8, u64::from_le_bytes(word));
+            state
+                .ram
+                .write_through(frame.0, at / 8, u64::from_le_bytes(word));
         }
     }
 
@@ -179,12 +198,18 @@ impl<S: Sched> Machine for Fake<S> {
         S::point();
         let state = &mut *self.state();
         for (n, word) in words.iter().enumerate() {
-            state.ram.write_cached(frame.0, offset as usize / 8 + n, *word);
+            state
+                .ram
+                .write_cached(frame.0, offset as usize / 8 + n, *word);
         }
     }
 
     fn place<T: Send>(&self, first: Pfn, frames: u64, value: T) -> Placed<T> {
-        assert!(size_of::<T>() as u64 <= frames << 12, "a value of {} bytes in {frames} frames", size_of::<T>());
+        assert!(
+            size_of::<T>() as u64 <= frames << 12,
+            "a value of {} bytes in {frames} frames",
+            size_of::<T>()
+        );
         let state = &mut *self.state();
         for frame in first.0..first.0 + frames {
             state.exclusive("placing", frame, true);
@@ -192,11 +217,19 @@ impl<S: Sched> Machine for Fake<S> {
                 state.violate(format!("two values placed in {frame:#x}"));
             }
         }
-        Placed { first: first.0, frames, value: Box::new(value) }
+        Placed {
+            first: first.0,
+            frames,
+            value: Box::new(value),
+        }
     }
 
     fn displace<T: Send>(&self, placed: Placed<T>) {
-        let Placed { first, frames, value } = placed;
+        let Placed {
+            first,
+            frames,
+            value,
+        } = placed;
         drop(value);
         let state = &mut *self.state();
         for frame in first..first + frames {
@@ -204,7 +237,9 @@ impl<S: Sched> Machine for Fake<S> {
                 state.violate(format!("no value placed in {frame:#x}"));
             }
             // A real value leaves its bytes behind; they must not reach the host.
-            state.ram.write_cached(frame, 0, 0x5ec2_e700_0000_0000 | frame);
+            state
+                .ram
+                .write_cached(frame, 0, 0x5ec2_e700_0000_0000 | frame);
         }
     }
 
@@ -239,13 +274,19 @@ impl<S: Sched> Machine for Fake<S> {
 
     fn guest_sysreg(&self, _context: &Context, reg: SysReg) -> u64 {
         let state = self.state();
-        let loaded = state.cpus[usize::from(S::cpu())].loaded.as_ref().expect("a vCPU is loaded");
+        let loaded = state.cpus[usize::from(S::cpu())]
+            .loaded
+            .as_ref()
+            .expect("a vCPU is loaded");
         loaded.sys[reg as usize]
     }
 
     fn set_guest_sysreg(&self, _context: &mut Context, reg: SysReg, value: u64) {
         let mut state = self.state();
-        let loaded = state.cpus[usize::from(S::cpu())].loaded.as_mut().expect("a vCPU is loaded");
+        let loaded = state.cpus[usize::from(S::cpu())]
+            .loaded
+            .as_mut()
+            .expect("a vCPU is loaded");
         loaded.sys[reg as usize] = value;
     }
 

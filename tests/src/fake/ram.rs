@@ -36,13 +36,20 @@ fn set_word(page: &mut Page, index: usize, value: u64) {
 impl Ram {
     /// Zeroed banks.
     pub fn new(banks: &[(Pfn, u64)]) -> Self {
-        let banks = banks.iter().map(|(first, frames)| (first.0, vec![Frame::default(); *frames as usize]));
-        Ram { banks: banks.collect(), journal: BTreeMap::new() }
+        let banks = banks
+            .iter()
+            .map(|(first, frames)| (first.0, vec![Frame::default(); *frames as usize]));
+        Ram {
+            banks: banks.collect(),
+            journal: BTreeMap::new(),
+        }
     }
 
     /// Is the frame RAM?
     pub fn contains(&self, pfn: u64) -> bool {
-        self.banks.iter().any(|(first, frames)| pfn >= *first && pfn - first < frames.len() as u64)
+        self.banks
+            .iter()
+            .any(|(first, frames)| pfn >= *first && pfn - first < frames.len() as u64)
     }
 
     /// A frame's contents.
@@ -50,17 +57,25 @@ impl Ram {
     /// # Panics
     /// When it is not RAM: on hardware, an external abort at EL2.
     pub fn frame(&self, pfn: u64) -> &Frame {
-        let bank = self.banks.iter().find(|(first, frames)| pfn >= *first && pfn - first < frames.len() as u64);
+        let bank = self
+            .banks
+            .iter()
+            .find(|(first, frames)| pfn >= *first && pfn - first < frames.len() as u64);
         let (first, frames) = bank.unwrap_or_else(|| panic!("frame {pfn:#x} is not RAM"));
         &frames[(pfn - first) as usize]
     }
 
     /// A frame about to change: its contents go to the journal if they are not there yet.
     fn change(&mut self, pfn: u64) -> &mut Frame {
-        let bank = self.banks.iter_mut().find(|(first, frames)| pfn >= *first && pfn - *first < frames.len() as u64);
+        let bank = self
+            .banks
+            .iter_mut()
+            .find(|(first, frames)| pfn >= *first && pfn - *first < frames.len() as u64);
         let (first, frames) = bank.unwrap_or_else(|| panic!("frame {pfn:#x} is not RAM"));
         let frame = &mut frames[(pfn - *first) as usize];
-        self.journal.entry(pfn).or_insert_with(|| frame.data.clone());
+        self.journal
+            .entry(pfn)
+            .or_insert_with(|| frame.data.clone());
         frame
     }
 

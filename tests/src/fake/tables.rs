@@ -130,7 +130,13 @@ impl Tables {
     pub fn add_regime(&mut self, ram: &Ram, vm: u16, regime: Regime) {
         self.regimes.insert(vm, regime);
         for n in 0..regime.frames {
-            self.link(ram, vm, regime.root + n, regime.level, n * 512 * frames_at(regime.level) << 12);
+            self.link(
+                ram,
+                vm,
+                regime.root + n,
+                regime.level,
+                (n * 512 * frames_at(regime.level)) << 12,
+            );
         }
     }
 
@@ -149,8 +155,14 @@ impl Tables {
     /// A live table is about to be zeroed. This is right only for the root of a VM that maps
     /// nothing and whose VMID was invalidated since it did: the VM is over.
     pub fn zeroing_ends(&mut self, table: u64) -> bool {
-        let Some((vm, ..)) = self.live_table(table) else { return true };
-        let over = self.quiet.contains(&vm) && self.regimes.get(&vm).is_some_and(|r| table - r.root < r.frames);
+        let Some((vm, ..)) = self.live_table(table) else {
+            return true;
+        };
+        let over = self.quiet.contains(&vm)
+            && self
+                .regimes
+                .get(&vm)
+                .is_some_and(|r| table - r.root < r.frames);
         if over {
             self.retire(vm);
         }
@@ -164,7 +176,11 @@ impl Tables {
 
     /// All live table pages of a VM below and including its root.
     pub fn tables_of(&self, vm: u16) -> Vec<u64> {
-        self.live.iter().filter(|(_, place)| place.0 == vm).map(|(pfn, _)| *pfn).collect()
+        self.live
+            .iter()
+            .filter(|(_, place)| place.0 == vm)
+            .map(|(pfn, _)| *pfn)
+            .collect()
     }
 
     /// The leaf that translates a page.
@@ -179,7 +195,11 @@ impl Tables {
         for level in 1..=3 {
             let first = pfn & !(frames_at(level) - 1);
             if let Some(users) = self.reverse.get(&(level, first)) {
-                found.extend(users.iter().map(|(vm, ipa)| (*vm, ipa + ((pfn - first) << 12))));
+                found.extend(
+                    users
+                        .iter()
+                        .map(|(vm, ipa)| (*vm, ipa + ((pfn - first) << 12))),
+                );
             }
         }
         found
@@ -195,14 +215,22 @@ impl Tables {
 
     /// Is the table page broken off but possibly still walked?
     pub fn still_walked(&self, pfn: u64) -> bool {
-        self.broken.iter().any(|b| b.pfn.is_none() && b.below.contains(&(pfn << 12, 0)))
+        self.broken
+            .iter()
+            .any(|b| b.pfn.is_none() && b.below.contains(&(pfn << 12, 0)))
     }
 
     /// What was broken or reduced and not yet invalidated, and what was written and not
     /// published, in words. Both must be nothing when Ward lets go of its locks (I6).
     pub fn unfinished(&self) -> Vec<String> {
-        let broken = self.broken.iter().map(|b| format!("vm {} {:#x} level {} not invalidated", b.vm, b.ipa, b.level));
-        let new = self.unpublished.iter().map(|(table, n)| format!("entry {n} of {table:#x} not published"));
+        let broken = self
+            .broken
+            .iter()
+            .map(|b| format!("vm {} {:#x} level {} not invalidated", b.vm, b.ipa, b.level));
+        let new = self
+            .unpublished
+            .iter()
+            .map(|(table, n)| format!("entry {n} of {table:#x} not published"));
         broken.chain(new).collect()
     }
 
@@ -214,7 +242,7 @@ impl Tables {
     }
 
     fn insert(&mut self, ram: &Ram, (vm, level, base): (u16, u8, u64), index: usize, entry: u64) {
-        let ipa = base + (index as u64 * frames_at(level) << 12);
+        let ipa = base + ((index as u64 * frames_at(level)) << 12);
         if !valid(entry) {
             if entry != 0 {
                 self.notes.insert((vm, ipa, level), entry);
@@ -222,24 +250,40 @@ impl Tables {
         } else if is_table(entry, level) {
             self.link(ram, vm, output(entry), level + 1, ipa);
         } else {
-            let leaf = Leaf { pfn: output(entry), level, entry };
+            let leaf = Leaf {
+                pfn: output(entry),
+                level,
+                entry,
+            };
             self.leaves.insert((vm, ipa), leaf);
             self.changed.insert((vm, ipa));
-            self.reverse.entry((level, leaf.pfn)).or_default().insert((vm, ipa));
+            self.reverse
+                .entry((level, leaf.pfn))
+                .or_default()
+                .insert((vm, ipa));
         }
     }
 
     /// Forgets a table and what is under it; collects its leaves and (as level 0) its tables.
     fn unlink(&mut self, ram: &Ram, table: u64, below: &mut BTreeSet<(u64, u8)>) {
-        let Some((vm, level, base)) = self.live.remove(&table) else { return };
+        let Some((vm, level, base)) = self.live.remove(&table) else {
+            return;
+        };
         below.insert((table << 12, 0));
         for index in 0..512 {
-            let ipa = base + (index as u64 * frames_at(level) << 12);
+            let ipa = base + ((index as u64 * frames_at(level)) << 12);
             self.remove(ram, (vm, level), ipa, ram.word(table, index), below);
         }
     }
 
-    fn remove(&mut self, ram: &Ram, (vm, level): (u16, u8), ipa: u64, entry: u64, below: &mut BTreeSet<(u64, u8)>) {
+    fn remove(
+        &mut self,
+        ram: &Ram,
+        (vm, level): (u16, u8),
+        ipa: u64,
+        entry: u64,
+        below: &mut BTreeSet<(u64, u8)>,
+    ) {
         if !valid(entry) {
             self.notes.remove(&(vm, ipa, level));
         } else if is_table(entry, level) {
@@ -265,10 +309,14 @@ impl Tables {
         if old == new {
             return None;
         }
-        let ipa = base + (index as u64 * frames_at(level) << 12);
+        let ipa = base + ((index as u64 * frames_at(level)) << 12);
         self.quiet.remove(&vm);
         let mut wrong = None;
-        let say = |what: &str| Some(format!("vm {vm} ipa {ipa:#x} level {level}: {what} ({old:#x} -> {new:#x})"));
+        let say = |what: &str| {
+            Some(format!(
+                "vm {vm} ipa {ipa:#x} level {level}: {what} ({old:#x} -> {new:#x})"
+            ))
+        };
         let waiting = self.broken.iter().any(|b| b.at == (table, index));
         if valid(new) && !valid(old) && waiting {
             wrong = say("made valid again before the TLBs forgot the old one");
@@ -285,7 +333,15 @@ impl Tables {
             if pfn.is_some() {
                 below.clear();
             }
-            self.broken.push(Broken { vm, at: (table, index), ipa, level, pfn, below, walk: true });
+            self.broken.push(Broken {
+                vm,
+                at: (table, index),
+                ipa,
+                level,
+                pfn,
+                below,
+                walk: true,
+            });
         }
         if valid(new) && !valid(old) {
             self.unpublished.insert((table, index));
@@ -304,7 +360,9 @@ impl Tables {
             self.quiet.insert(vm);
         }
         self.broken.retain_mut(|b| {
-            let Some((ipa, level)) = leaf else { return b.vm != vm };
+            let Some((ipa, level)) = leaf else {
+                return b.vm != vm;
+            };
             if b.vm != vm {
                 return true;
             }

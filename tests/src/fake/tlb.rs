@@ -29,7 +29,9 @@ fn keep<V>(map: &mut BTreeMap<Key, V>, order: &mut VecDeque<Key>, key: Key, valu
         order.push_back(key);
     }
     while map.len() > ROOM {
-        let Some(oldest) = order.pop_front() else { break };
+        let Some(oldest) = order.pop_front() else {
+            break;
+        };
         map.remove(&oldest);
     }
 }
@@ -39,7 +41,11 @@ impl Tlb {
     pub fn leaf(&self, vm: u16, ipa: u64) -> Option<Leaf> {
         (1..=3).find_map(|level| {
             let entry = *self.leaves.get(&(vm, level, base(ipa, level)))?;
-            Some(Leaf { pfn: super::tables::output(entry), level, entry })
+            Some(Leaf {
+                pfn: super::tables::output(entry),
+                level,
+                entry,
+            })
         })
     }
 
@@ -53,12 +59,22 @@ impl Tlb {
 
     /// Remembers a leaf.
     pub fn keep_leaf(&mut self, vm: u16, ipa: u64, level: u8, entry: u64) {
-        keep(&mut self.leaves, &mut self.order, (vm, level, base(ipa, level)), entry);
+        keep(
+            &mut self.leaves,
+            &mut self.order,
+            (vm, level, base(ipa, level)),
+            entry,
+        );
     }
 
     /// Remembers that the table of `level` for `ipa` is at `table`.
     pub fn keep_walk(&mut self, vm: u16, ipa: u64, level: u8, table: u64) {
-        keep(&mut self.walks, &mut self.walk_order, (vm, level, base(ipa, level - 1)), table);
+        keep(
+            &mut self.walks,
+            &mut self.walk_order,
+            (vm, level, base(ipa, level - 1)),
+            table,
+        );
     }
 
     /// Forgets a VMID, or one leaf of its size and the tables on the way to it. Entries of other

@@ -20,7 +20,19 @@ const AF: u64 = 1 << 10;
 
 impl State {
     /// Translates for a CPU as its hardware would: through whatever its TLB still holds.
-    pub fn translate(&mut self, cpu: u16, vm: u16, ipa: u64, access: Access) -> Result<Leaf, Fault> {
+    ///
+    /// # Errors
+    /// The stage-2 fault.
+    ///
+    /// # Panics
+    /// When the VM has no table.
+    pub fn translate(
+        &mut self,
+        cpu: u16,
+        vm: u16,
+        ipa: u64,
+        access: Access,
+    ) -> Result<Leaf, Fault> {
         let leaf = match self.cpus[usize::from(cpu)].tlb.leaf(vm, ipa) {
             Some(leaf) => leaf,
             None => self.walk(cpu, vm, ipa)?,
@@ -31,11 +43,18 @@ impl State {
             Access::Write => perms.write,
             Access::Fetch => perms.exec && perms.read,
         };
-        if permitted { Ok(leaf) } else { Err(Fault::permission(leaf.level, access)) }
+        if permitted {
+            Ok(leaf)
+        } else {
+            Err(Fault::permission(leaf.level, access))
+        }
     }
 
     fn walk(&mut self, cpu: u16, vm: u16, ipa: u64) -> Result<Leaf, Fault> {
-        let regime = self.tables.regime(vm).unwrap_or_else(|| panic!("vm {vm} has no table"));
+        let regime = self
+            .tables
+            .regime(vm)
+            .unwrap_or_else(|| panic!("vm {vm} has no table"));
         let cached = self.cpus[usize::from(cpu)].tlb.walk(vm, ipa);
         let span = 9 * (3 - u32::from(regime.level)) + 12;
         let start = ipa >> span;
@@ -56,7 +75,9 @@ impl State {
             if is_table(entry, level) {
                 table = output(entry);
                 level += 1;
-                self.cpus[usize::from(cpu)].tlb.keep_walk(vm, ipa, level, table);
+                self.cpus[usize::from(cpu)]
+                    .tlb
+                    .keep_walk(vm, ipa, level, table);
                 continue;
             }
             return self.accessed(cpu, vm, ipa, (table, index as usize), level, entry);
@@ -65,7 +86,13 @@ impl State {
 
     /// A valid leaf was found: the access flag decides whether it may be used (DDI 0487 D8.5).
     fn accessed(
-        &mut self, cpu: u16, vm: u16, ipa: u64, at: (u64, usize), level: u8, mut entry: u64,
+        &mut self,
+        cpu: u16,
+        vm: u16,
+        ipa: u64,
+        at: (u64, usize),
+        level: u8,
+        mut entry: u64,
     ) -> Result<Leaf, Fault> {
         if entry & AF == 0 {
             if !self.hardware_af {
@@ -75,7 +102,13 @@ impl State {
             self.tables.write(&self.ram, at.0, at.1, entry);
             self.ram.write_through(at.0, at.1, entry);
         }
-        self.cpus[usize::from(cpu)].tlb.keep_leaf(vm, ipa, level, entry);
-        Ok(Leaf { pfn: output(entry), level, entry })
+        self.cpus[usize::from(cpu)]
+            .tlb
+            .keep_leaf(vm, ipa, level, entry);
+        Ok(Leaf {
+            pfn: output(entry),
+            level,
+            entry,
+        })
     }
 }

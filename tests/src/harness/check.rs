@@ -36,10 +36,14 @@ fn contents(spec: &Spec, state: &State, journal: &BTreeMap<u64, Page>) -> Result
         let (have, want) = (&state.ram.frame(*pfn).data, page(spec, *pfn));
         if !Ram::same(have, &want) {
             let word = |page: &Page, n: usize| page.as_ref().map_or(0, |words| words[n]);
-            let at = (0..512).find(|n| word(have, *n) != word(&want, *n)).unwrap_or(0);
+            let at = (0..512)
+                .find(|n| word(have, *n) != word(&want, *n))
+                .unwrap_or(0);
             return Err(format!(
                 "frame {pfn:#x} ({:?}) word {at:#x} is {:#x}, not {:#x}",
-                spec.owners.get(pfn), word(have, at), word(&want, at)
+                spec.owners.get(pfn),
+                word(have, at),
+                word(&want, at)
             ));
         }
     }
@@ -61,7 +65,9 @@ impl<S: Sched> World<S> {
                 return Err(format!("I9: refused, yet leaves changed: {changed:x?}"));
             }
             if refused {
-                let moved = journal.iter().find(|(pfn, old)| !Ram::same(old, &state.ram.frame(**pfn).data));
+                let moved = journal
+                    .iter()
+                    .find(|(pfn, old)| !Ram::same(old, &state.ram.frame(**pfn).data));
                 if let Some((pfn, _)) = moved {
                     return Err(format!("I9: refused, yet frame {pfn:#x} changed"));
                 }
@@ -70,7 +76,10 @@ impl<S: Sched> World<S> {
                 Scope::all(spec, state)
             } else {
                 let frames = touched.iter().copied().chain(journal.keys().copied());
-                Scope { frames: frames.collect(), leaves: changed.into_iter().collect() }
+                Scope {
+                    frames: frames.collect(),
+                    leaves: changed.into_iter().collect(),
+                }
             };
             (scope, journal)
         };
@@ -91,7 +100,9 @@ impl<S: Sched> World<S> {
                 let have = memory.state(hyp_core::addr::Pfn(*pfn)).map(record);
                 let want = spec.owners.get(pfn).map(|owner| (*owner, spec.uses(*pfn)));
                 if have != want {
-                    return Err(format!("frame {pfn:#x}: Ward says {have:x?}, the specification {want:x?}"));
+                    return Err(format!(
+                        "frame {pfn:#x}: Ward says {have:x?}, the specification {want:x?}"
+                    ));
                 }
             }
             Ok(())
@@ -105,7 +116,9 @@ impl<S: Sched> World<S> {
                 let (have, want) = match (have, want) {
                     (None, None) => return Ok(()),
                     (Some(have), Some(want)) => (have, want),
-                    (have, _) => return Err(format!("vm {number}: exists for Ward: {}", have.is_some())),
+                    (have, _) => {
+                        return Err(format!("vm {number}: exists for Ward: {}", have.is_some()));
+                    }
                 };
                 let life = match have.state {
                     VmState::Ready => Life::Ready,
@@ -113,14 +126,20 @@ impl<S: Sched> World<S> {
                     VmState::PowerOff => Life::PowerOff,
                 };
                 let active = want.vcpus.values().any(|vcpu| vcpu.active);
-                if (have.protected, life, have.any_active()) != (want.protected, want.life, active) {
-                    return Err(format!("vm {number}: {life:?}, not {:?}; active {active}", want.life));
+                if (have.protected, life, have.any_active()) != (want.protected, want.life, active)
+                {
+                    return Err(format!(
+                        "vm {number}: {life:?}, not {:?}; active {active}",
+                        want.life
+                    ));
                 }
                 for index in 0..want.vcpu_limit {
                     let power = have.power(index).map(|power| match power {
                         hyp_core::vm::Power::On => Power::On,
                         hyp_core::vm::Power::Off => Power::Off,
-                        hyp_core::vm::Power::Pending { entry, context } => Power::Pending(entry, context),
+                        hyp_core::vm::Power::Pending { entry, context } => {
+                            Power::Pending(entry, context)
+                        }
                     });
                     if power != want.vcpus.get(&index).map(|vcpu| vcpu.power) {
                         return Err(format!("vm {number} vcpu {index}: power {power:?}"));
@@ -144,7 +163,9 @@ impl<S: Sched> World<S> {
                 (Some(_), None) => false,
                 (Some(leaf), Some(want)) => {
                     let perms = leaf.perms();
-                    leaf.pfn == want.pfn && (perms.write, perms.exec, perms.normal) == (want.write, want.exec, !want.device)
+                    leaf.pfn == want.pfn
+                        && (perms.write, perms.exec, perms.normal)
+                            == (want.write, want.exec, !want.device)
                 }
             };
             if !agree {
@@ -168,7 +189,9 @@ pub fn compare_all<S: Sched>(world: &World<S>) -> Result<(), String> {
             let leaf = state.tables.leaf_at(*vm, page << 12);
             let pfn = leaf.map(|leaf| leaf.pfn + (page & (leaf.frames() - 1)));
             if pfn != Some(mapped.pfn) {
-                return Err(format!("vm {vm} page {page:#x}: {leaf:x?}, not {mapped:x?}"));
+                return Err(format!(
+                    "vm {vm} page {page:#x}: {leaf:x?}, not {mapped:x?}"
+                ));
             }
         }
         for page in &it.guards {
@@ -177,13 +200,90 @@ pub fn compare_all<S: Sched>(world: &World<S>) -> Result<(), String> {
             }
         }
         // Every frame of Ward's for this VM is record, root, vCPU, table or pool: none leaked.
-        let hyp = spec.owners.values().filter(|owner| **owner == Owner::Ward(*vm)).count() as u64;
+        let hyp = spec
+            .owners
+            .values()
+            .filter(|owner| **owner == Owner::Ward(*vm))
+            .count() as u64;
         let tables = state.tables.tables_of(*vm).len() as u64 - spec.setup.root_frames;
         let used = it.frames_in_use(spec.setup.root_frames).len() as u64;
-        let pool = world.ward.inspect_vm(u64::from(*vm), |vm| vm.map_or(0, |vm| vm.pool.len()));
+        let pool = world
+            .ward
+            .inspect_vm(u64::from(*vm), |vm| vm.map_or(0, |vm| vm.pool.len()));
         if hyp != tables + used + pool {
-            return Err(format!("vm {vm}: {hyp} frames, {tables} tables, {used} records, {pool} pool"));
+            return Err(format!(
+                "vm {vm}: {hyp} frames, {tables} tables, {used} records, {pool} pool"
+            ));
         }
     }
     Ok(())
+}
+
+/// A specification of what Ward's records say now, for runs whose outcome is not predicted: what
+/// must hold of them is what must hold of any state.
+///
+/// # Errors
+/// When records and tables disagree about loans, or frames of Ward's are lost.
+pub fn spec_of<S: Sched>(world: &World<S>) -> Result<Spec, String> {
+    let mut spec = Spec::new(world.inner().spec.setup.clone());
+    let mut lent = BTreeMap::new();
+    world.ward.inspect_memory(|memory| {
+        for (pfn, owner) in &mut spec.owners {
+            let Some((now, uses)) = memory.state(hyp_core::addr::Pfn(*pfn)).map(record) else {
+                continue;
+            };
+            *owner = now;
+            lent.insert(*pfn, uses.1);
+        }
+    });
+    let state = world.fake.state();
+    for number in 1..=spec.setup.max_vm {
+        let id = number as u16;
+        world.ward.inspect_vm(number, |vm| {
+            let Some(vm) = vm else { return Ok(()) };
+            let life = match vm.state {
+                VmState::Ready => Life::Ready,
+                VmState::Verified => Life::Verified,
+                VmState::PowerOff => Life::PowerOff,
+            };
+            let hyp = spec
+                .owners
+                .values()
+                .filter(|owner| **owner == Owner::Ward(id))
+                .count() as u64;
+            let slots = (0..u64::from(vm.vcpus()))
+                .filter(|n| !matches!(vm.slot(*n), None | Some(hyp_core::vm::Slot::Empty)))
+                .count() as u64;
+            let tables = state.tables.tables_of(id).len() as u64;
+            if hyp != 2 + tables + slots + vm.pool.len() {
+                return Err(format!(
+                    "vm {id}: {hyp} frames, {tables} tables, {slots} vCPUs, {} pool",
+                    vm.pool.len()
+                ));
+            }
+            let root = vm.stage2.root().root.0;
+            let manifest = vm.boot.as_ref().map(|boot| boot.manifest);
+            spec.vms.insert(
+                id,
+                crate::spec::Vm::bare(vm.protected, life, vm.record.0, root, manifest),
+            );
+            Ok(())
+        })?;
+        if spec.vms.get(&id).is_some_and(|vm| !vm.protected) {
+            for ((_, ipa), leaf) in state.tables.leaves.range((id, 0)..=(id, u64::MAX)) {
+                for n in (0..leaf.frames()).filter(|n| spec.owners.contains_key(&(leaf.pfn + n))) {
+                    spec.loans.insert((leaf.pfn + n, id, (ipa >> 12) + n));
+                }
+            }
+        }
+    }
+    for (pfn, count) in lent {
+        if spec.uses(pfn).1 != count {
+            return Err(format!(
+                "frame {pfn:#x} is lent {count} times, mapped {}",
+                spec.uses(pfn).1
+            ));
+        }
+    }
+    Ok(spec)
 }

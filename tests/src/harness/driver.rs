@@ -30,7 +30,13 @@ impl<S: Sched> World<S> {
                 self.call(call, &args).map(drop)
             }
             Action::Run(vm, vcpu, words) => {
-                let run = self.inner().spec.vms.get(&(vm as u16)).and_then(|it| it.vcpus.get(&vcpu)).map(|it| it.run);
+                let run = self
+                    .inner()
+                    .spec
+                    .vms
+                    .get(&(vm as u16))
+                    .and_then(|it| it.vcpus.get(&vcpu))
+                    .map(|it| it.run);
                 for (offset, value) in words {
                     self.host_access((run.unwrap_or(0) << 12) + offset, Some(value))?;
                 }
@@ -44,7 +50,13 @@ impl<S: Sched> World<S> {
     /// # Errors
     /// What went otherwise than specified.
     pub fn fill(&self, pfn: u64, content: &super::Content) -> Result<(), String> {
-        let old: Vec<u16> = self.inner().spec.words.get(&pfn).map(|words| words.keys().copied().collect()).unwrap_or_default();
+        let old: Vec<u16> = self
+            .inner()
+            .spec
+            .words
+            .get(&pfn)
+            .map(|words| words.keys().copied().collect())
+            .unwrap_or_default();
         if !self.inner().spec.host_may_access(pfn) {
             return Ok(());
         }
@@ -72,7 +84,9 @@ impl<S: Sched> World<S> {
     fn hook(&self) {
         let (vm, vcpu) = {
             let state = self.fake.state();
-            let Some(loaded) = &state.cpus[usize::from(S::cpu())].loaded else { return };
+            let Some(loaded) = &state.cpus[usize::from(S::cpu())].loaded else {
+                return;
+            };
             let mpidr = loaded.params.mpidr;
             (loaded.params.stage2.vm.0, mpidr & 0xf)
         };
@@ -106,15 +120,41 @@ pub fn run_seed<S: Sched>(options: Options) -> Result<Arc<World<S>>, String> {
     world.fake.state().hook = Some(Hook(Arc::new(hook)));
     let report = |text: String, world: &World<S>| {
         let inner = world.inner();
-        let tail = inner.log.iter().rev().take(std::env::var("WARD_TAIL").ok().and_then(|n| n.parse().ok()).unwrap_or(40)).rev().cloned().collect::<Vec<_>>().join("\n  ");
-        let console = world.fake.state().console.iter().rev().take(5).cloned().collect::<Vec<_>>().join("\n  ");
-        format!("seed {} step {} {:?}\n  {tail}\n{text}\nconsole:\n  {console}", options.seed, inner.steps, options.shape)
+        let tail = inner
+            .log
+            .iter()
+            .rev()
+            .take(
+                std::env::var("WARD_TAIL")
+                    .ok()
+                    .and_then(|n| n.parse().ok())
+                    .unwrap_or(40),
+            )
+            .rev()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n  ");
+        let console = world
+            .fake
+            .state()
+            .console
+            .iter()
+            .rev()
+            .take(5)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n  ");
+        format!(
+            "seed {} step {} {:?}\n  {tail}\n{text}\nconsole:\n  {console}",
+            options.seed, inner.steps, options.shape
+        )
     };
     while world.inner().steps < options.steps {
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.step()));
         let done = done.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()));
+            let text =
+                text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()));
             Err(format!("panic: {}", text.unwrap_or_default()))
         });
         let failure = world.inner().failure.take();

@@ -34,7 +34,13 @@ pub struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Shape { ipa_bits: 40, ram: [(0x4_0000, 2560), (0x8_0103, 900)], pool: 48, vms: 4, hardware_af: false }
+        Shape {
+            ipa_bits: 40,
+            ram: [(0x4_0000, 2560), (0x8_0103, 900)],
+            pool: 48,
+            vms: 4,
+            hardware_af: false,
+        }
     }
 }
 
@@ -44,12 +50,21 @@ const HYP_FRAMES: u64 = 64;
 fn ranges(list: &[(u64, u64)]) -> Ranges {
     let mut all = Ranges::new();
     for (first, frames) in list {
-        assert!(all.add(Range { first: Pfn(*first), frames: *frames }), "a range that does not fit");
+        assert!(
+            all.add(Range {
+                first: Pfn(*first),
+                frames: *frames
+            }),
+            "a range that does not fit"
+        );
     }
     all
 }
 
 /// The pieces of such a machine: what Ward is told of it and what the specification is.
+///
+/// # Panics
+/// When the shape is none the architecture has.
 pub fn machine(shape: Shape) -> (Config, Setup) {
     let geometry = Geometry::new(shape.ipa_bits).expect("a width the architecture has");
     let hyp = [(shape.ram[0].0, HYP_FRAMES + shape.pool)];
@@ -81,11 +96,21 @@ pub(super) fn boot<S: Sched>(shape: Shape) -> (Fake<S>, Ward<Fake<S>>, Spec) {
     fake.state().hardware_af = shape.hardware_af;
     let frames: u64 = shape.ram.iter().map(|(_, frames)| frames).sum();
     let records = vec![FrameWord::HOST_IDLE; frames as usize].into_boxed_slice();
-    let slots: Box<[VmSlot<Fake<S>>]> = (0..=shape.vms).map(|_| VmSlot::<Fake<S>>::new(None)).collect();
+    let slots: Box<[VmSlot<Fake<S>>]> = (0..=shape.vms)
+        .map(|_| VmSlot::<Fake<S>>::new(None))
+        .collect();
     let root = shape.ram[0].0.next_multiple_of(setup.root_frames);
-    let pool = Range { first: Pfn(shape.ram[0].0 + HYP_FRAMES), frames: shape.pool };
-    let ward = Ward::new(fake.clone(), config, records, slots, Pfn(root), pool).expect("the machine boots");
-    let regime = Regime { root, frames: setup.root_frames, level: setup.start_level as u8 };
+    let pool = Range {
+        first: Pfn(shape.ram[0].0 + HYP_FRAMES),
+        frames: shape.pool,
+    };
+    let ward = Ward::new(fake.clone(), config, records, slots, Pfn(root), pool)
+        .expect("the machine boots");
+    let regime = Regime {
+        root,
+        frames: setup.root_frames,
+        level: setup.start_level as u8,
+    };
     fake.add_regime(0, regime);
     fake.state().tables.changed.clear();
     fake.state().ram.take_journal();

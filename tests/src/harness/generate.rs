@@ -36,7 +36,9 @@ fn is_idle(spec: &Spec, pfn: u64) -> bool {
 /// `count` idle frames in a row, aligned to `align`.
 fn idle(spec: &Spec, rng: &mut Rng, count: u64, align: u64) -> u64 {
     let fits = |pfn: u64| (0..count).all(|n| is_idle(spec, pfn + n));
-    let found = (0..30).map(|_| any_frame(spec, rng) / align * align).find(|pfn| fits(*pfn));
+    let found = (0..30)
+        .map(|_| any_frame(spec, rng) / align * align)
+        .find(|pfn| fits(*pfn));
     found.unwrap_or_else(|| any_frame(spec, rng))
 }
 
@@ -123,16 +125,29 @@ fn access(inner: &mut Inner) -> Action {
         _ => any_frame(spec, rng) << 12,
     };
     // Mostly the first word, so that a reader meets a writer.
-    let pa = pa + if rng.percent(20) { rng.below(512) * 8 } else { 0 };
+    let pa = pa
+        + if rng.percent(20) {
+            rng.below(512) * 8
+        } else {
+            0
+        };
     let write = rng.percent(50).then(|| rng.next());
     // Not into run pages: what a host writes there is chosen in `run`.
-    let run_page = spec.pins.range((pa >> 12, 0, 0)..((pa >> 12) + 1, 0, 0)).next().is_some();
+    let run_page = spec
+        .pins
+        .range((pa >> 12, 0, 0)..((pa >> 12) + 1, 0, 0))
+        .next()
+        .is_some();
     Action::Access(pa, write.filter(|_| !run_page))
 }
 
 fn run(inner: &mut Inner) -> Option<Action> {
-    let vms: Vec<(u16, u64)> =
-        inner.spec.vms.iter().flat_map(|(id, vm)| vm.vcpus.keys().map(|vcpu| (*id, *vcpu))).collect();
+    let vms: Vec<(u16, u64)> = inner
+        .spec
+        .vms
+        .iter()
+        .flat_map(|(id, vm)| vm.vcpus.keys().map(|vcpu| (*id, *vcpu)))
+        .collect();
     if vms.is_empty() {
         return None;
     }
@@ -149,7 +164,10 @@ fn further(inner: &mut Inner) -> Action {
         let roots = spec.setup.root_frames;
         let (record, root) = (idle(spec, rng, 2, 1), idle(spec, rng, roots, roots));
         let flags = u64::from(rng.percent(65));
-        return Action::Call(Call::VmRegister, vec![flags, record << 12, root << 12, 1 + rng.below(3)]);
+        return Action::Call(
+            Call::VmRegister,
+            vec![flags, record << 12, root << 12, 1 + rng.below(3)],
+        );
     };
     if rng.percent(2) {
         return Action::Call(Call::VmReclaimPool, vec![number]);
@@ -172,8 +190,15 @@ fn further(inner: &mut Inner) -> Action {
         }
         _ if rng.percent(1) => Action::Call(Call::VmPowerOff, vec![number]),
         Life::Ready if vcpus < vm.vcpu_limit && rng.percent(70) => {
-            let run = if rng.percent(30) { any_run_page(spec, rng) } else { idle(spec, rng, 1, 1) };
-            Action::Call(Call::VcpuRegister, vec![number, vcpus, idle(spec, rng, 1, 1) << 12, run << 12])
+            let run = if rng.percent(30) {
+                any_run_page(spec, rng)
+            } else {
+                idle(spec, rng, 1, 1)
+            };
+            Action::Call(
+                Call::VcpuRegister,
+                vec![number, vcpus, idle(spec, rng, 1, 1) << 12, run << 12],
+            )
         }
         _ if rng.percent(6) => {
             let n = 1 + rng.below(8);
@@ -188,14 +213,21 @@ fn further(inner: &mut Inner) -> Action {
             let page = wanted.filter(|_| rng.percent(70)).unwrap_or(near);
             let (order, count) = if rng.percent(8) { (9, 512) } else { (0, 1) };
             let pfn = idle(spec, rng, count, count);
-            Action::Call(Call::VmMap, vec![number, page / count * count << 12, pfn << 12, order, 3])
+            Action::Call(
+                Call::VmMap,
+                vec![number, (page / count * count) << 12, pfn << 12, order, 3],
+            )
         }
     }
 }
 
 fn any_run_page(spec: &Spec, rng: &mut Rng) -> u64 {
     let pages: Vec<u64> = spec.pins.iter().map(|(pfn, ..)| *pfn).collect();
-    if pages.is_empty() { any_frame(spec, rng) } else { rng.pick(&pages) }
+    if pages.is_empty() {
+        any_frame(spec, rng)
+    } else {
+        rng.pick(&pages)
+    }
 }
 
 fn unmap_like(vm: &crate::spec::Vm, number: u64, rng: &mut Rng, call: Call) -> Action {
@@ -213,7 +245,15 @@ fn normal(inner: &mut Inner, number: u64) -> Action {
     let (spec, rng) = (&inner.spec, &mut inner.rng);
     let vm = &spec.vms[&(number as u16)];
     match rng.below(10) {
-        0 => Action::Call(Call::VmMapIo, vec![number, (Plan::MMIO_PAGE + rng.below(64)) << 12, free_device(rng.below(64)) << 12, 1 + rng.below(3)]),
+        0 => Action::Call(
+            Call::VmMapIo,
+            vec![
+                number,
+                (Plan::MMIO_PAGE + rng.below(64)) << 12,
+                free_device(rng.below(64)) << 12,
+                1 + rng.below(3),
+            ],
+        ),
         1 => unmap_like(vm, number, rng, Call::VmUnmap),
         2 => unmap_like(vm, number, rng, Call::VmWriteProtect),
         3 => unmap_like(vm, number, rng, Call::VmAge),
@@ -231,7 +271,10 @@ fn normal(inner: &mut Inner, number: u64) -> Action {
                 find(spec, rng, host).unwrap_or(0)
             };
             let prot = if rng.percent(70) { 3 } else { rng.below(4) };
-            Action::Call(Call::VmMap, vec![number, page / count * count << 12, pfn << 12, order, prot])
+            Action::Call(
+                Call::VmMap,
+                vec![number, (page / count * count) << 12, pfn << 12, order, prot],
+            )
         }
     }
 }
@@ -247,17 +290,31 @@ fn build(inner: &mut Inner, number: u64) -> Action {
     if vm.manifest.is_none() {
         let wrong = u32::from(rng.percent(4));
         let plan = Plan::random(rng, vm.vcpu_limit as u32 + wrong);
-        let mut words: Content = plan.words().into_iter().enumerate().map(|(n, word)| (n as u16, word)).collect();
+        let mut words: Content = plan
+            .words()
+            .into_iter()
+            .enumerate()
+            .map(|(n, word)| (n as u16, word))
+            .collect();
         let len = plan.bytes.len() as u64;
         if rng.percent(5) {
             *words.entry(rng.below(len / 8) as u16).or_default() ^= 1 << rng.below(64);
         }
         inner.plans.insert(id, plan);
         let pfn = idle(spec, rng, 1, 1);
-        return Action::Filled(vec![(pfn, words)], Call::VmSetBootInfo, vec![number, pfn << 12, len]);
+        return Action::Filled(
+            vec![(pfn, words)],
+            Call::VmSetBootInfo,
+            vec![number, pfn << 12, len],
+        );
     }
     if rng.percent(3) {
-        let args = vec![number, (Plan::MMIO_PAGE + rng.below(64)) << 12, free_device(rng.below(8)) << 12, 1 + rng.below(3)];
+        let args = vec![
+            number,
+            (Plan::MMIO_PAGE + rng.below(64)) << 12,
+            free_device(rng.below(8)) << 12,
+            1 + rng.below(3),
+        ];
         return Action::Call(Call::VmMapIo, args);
     }
     let Some(plan) = inner.plans.get(&id).filter(|_| !vm.verifying) else {
@@ -265,16 +322,24 @@ fn build(inner: &mut Inner, number: u64) -> Action {
     };
     for (index, image) in plan.manifest.images().iter().enumerate() {
         let first = image.ipa >> 12;
-        let Some(page) = (0..image.pages()).find(|page| !vm.maps.contains_key(&(first + page))) else { continue };
+        let Some(page) = (0..image.pages()).find(|page| !vm.maps.contains_key(&(first + page)))
+        else {
+            continue;
+        };
         let block = image.pages() >= 512 && page == 0 && rng.percent(70);
         let (order, count) = if block { (9, 512) } else { (0, 1) };
         let pfn = idle(spec, rng, count, count);
-        let mut fill: Vec<(u64, Content)> =
-            (0..count).map(|n| (pfn + n, plan.images[index][(page + n) as usize].clone())).collect();
+        let mut fill: Vec<(u64, Content)> = (0..count)
+            .map(|n| (pfn + n, plan.images[index][(page + n) as usize].clone()))
+            .collect();
         if rng.below(4000) < count.min(20) {
             fill[0].1.insert(5, 0xbad);
         }
-        return Action::Filled(fill, Call::VmRemapImage, vec![number, index as u64, page, pfn << 12, order]);
+        return Action::Filled(
+            fill,
+            Call::VmRemapImage,
+            vec![number, index as u64, page, pfn << 12, order],
+        );
     }
     Action::Call(Call::VmVerifyImages, vec![number])
 }

@@ -2,7 +2,9 @@
 
 use super::Rng;
 use ed25519_dalek::{Signer, SigningKey};
-use hyp_core::abi::manifest::{Digest, Image, ImageKind, MAX_BYTES, Manifest, Region, RegionKind, SIGN_PREFIX};
+use hyp_core::abi::manifest::{
+    Digest, Image, ImageKind, MAX_BYTES, Manifest, Region, RegionKind, SIGN_PREFIX,
+};
 use sha2::{Digest as _, Sha256, Sha512};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -23,7 +25,12 @@ pub struct Plan {
 
 fn secret(n: u8) -> &'static SigningKey {
     static KEYS: OnceLock<[SigningKey; 2]> = OnceLock::new();
-    &KEYS.get_or_init(|| [SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[9; 32])])[usize::from(n)]
+    &KEYS.get_or_init(|| {
+        [
+            SigningKey::from_bytes(&[7; 32]),
+            SigningKey::from_bytes(&[9; 32]),
+        ]
+    })[usize::from(n)]
 }
 
 /// Keys that Ward trusts: the first of two.
@@ -72,15 +79,28 @@ impl Plan {
     pub fn new(vcpus: u32, sizes: &[u64], mut word: impl FnMut() -> u64) -> Self {
         let mut manifest = Manifest::new([0; 32]);
         manifest.vcpus = vcpus;
-        let region = |kind, page: u64, pages: u64| Region { kind, ipa: page << 12, size: pages << 12 };
-        manifest.push_region(region(RegionKind::Ram, Self::RAM_PAGE, Self::RAM_PAGES)).expect("room");
-        manifest.push_region(region(RegionKind::Mmio, Self::MMIO_PAGE, Self::MMIO_PAGES)).expect("room");
+        let region = |kind, page: u64, pages: u64| Region {
+            kind,
+            ipa: page << 12,
+            size: pages << 12,
+        };
+        manifest
+            .push_region(region(RegionKind::Ram, Self::RAM_PAGE, Self::RAM_PAGES))
+            .expect("room");
+        manifest
+            .push_region(region(RegionKind::Mmio, Self::MMIO_PAGE, Self::MMIO_PAGES))
+            .expect("room");
         manifest.entry = Self::RAM_PAGE << 12;
         let mut page = Self::RAM_PAGE;
         let mut images = Vec::new();
         for (n, size) in sizes.iter().enumerate() {
             let count = size.div_ceil(4096);
-            let mut content = || (0..3).map(|_| (word() as u16 % 512, word())).filter(|(_, word)| *word != 0).collect();
+            let mut content = || {
+                (0..3)
+                    .map(|_| (word() as u16 % 512, word()))
+                    .filter(|(_, word)| *word != 0)
+                    .collect()
+            };
             let pages: Vec<Content> = (0..count).map(|_| content()).collect();
             let bytes = bytes_of(&pages, *size);
             let digest = if n % 2 == 0 {
@@ -88,8 +108,19 @@ impl Plan {
             } else {
                 Digest::Sha512(Sha512::digest(&bytes).into())
             };
-            let kind = if n == 0 { ImageKind::Kernel } else { ImageKind::Other };
-            manifest.push_image(Image { kind, ipa: page << 12, size: *size, digest }).expect("room");
+            let kind = if n == 0 {
+                ImageKind::Kernel
+            } else {
+                ImageKind::Other
+            };
+            manifest
+                .push_image(Image {
+                    kind,
+                    ipa: page << 12,
+                    size: *size,
+                    digest,
+                })
+                .expect("room");
             if n == 1 {
                 manifest.boot_arg = page << 12;
             }
@@ -97,7 +128,11 @@ impl Plan {
             page += count;
         }
         let bytes = sign(&mut manifest, 0);
-        Plan { manifest, bytes, images }
+        Plan {
+            manifest,
+            bytes,
+            images,
+        }
     }
 
     /// A random small one.
@@ -124,6 +159,9 @@ impl Plan {
     pub fn words(&self) -> Vec<u64> {
         let mut bytes = self.bytes.clone();
         bytes.resize(bytes.len().next_multiple_of(8), 0);
-        bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8]))).collect()
+        bytes
+            .chunks_exact(8)
+            .map(|b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])))
+            .collect()
     }
 }

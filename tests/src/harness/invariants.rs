@@ -31,11 +31,20 @@ pub type Check = fn(&Spec, &State, &Scope) -> Result<(), String>;
 
 /// All that can be seen in one state. I9 compares two, see [`super::check`]; I4 is about devices
 /// behind an SMMU, of which this version has none.
-pub const INVARIANTS: &[(&str, Check)] =
-    &[("I1", i1), ("I2", i2), ("I3", i3), ("I5", i5), ("I6", i6), ("I7", i7)];
+pub const INVARIANTS: &[(&str, Check)] = &[
+    ("I1", i1),
+    ("I2", i2),
+    ("I3", i3),
+    ("I5", i5),
+    ("I6", i6),
+    ("I7", i7),
+];
 
 fn leaves<'a>(state: &'a State, scope: &'a Scope) -> impl Iterator<Item = (u16, u64, Leaf)> + 'a {
-    scope.leaves.iter().filter_map(|key| Some((key.0, key.1, *state.tables.leaves.get(key)?)))
+    scope
+        .leaves
+        .iter()
+        .filter_map(|key| Some((key.0, key.1, *state.tables.leaves.get(key)?)))
 }
 
 fn err(text: String) -> Result<(), String> {
@@ -48,7 +57,9 @@ fn i1(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
         if let Some(Owner::Ward(_)) = spec.owners.get(pfn)
             && let Some((vm, ipa)) = state.tables.mappers(*pfn).first()
         {
-            return err(format!("Ward's frame {pfn:#x} mapped by vm {vm} at {ipa:#x}"));
+            return err(format!(
+                "Ward's frame {pfn:#x} mapped by vm {vm} at {ipa:#x}"
+            ));
         }
     }
     Ok(())
@@ -62,7 +73,10 @@ fn i2(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
         }
         for pfn in leaf.pfn..leaf.pfn + leaf.frames() {
             if !spec.host_may_access(pfn) {
-                return err(format!("vm {vm} (host) maps {pfn:#x} of {:?}", spec.owners.get(&pfn)));
+                return err(format!(
+                    "vm {vm} (host) maps {pfn:#x} of {:?}",
+                    spec.owners.get(&pfn)
+                ));
             }
             if spec.is_ram(pfn) != leaf.perms().normal {
                 return err(format!("the host maps {pfn:#x} with the wrong memory type"));
@@ -72,7 +86,10 @@ fn i2(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
     for pfn in &scope.frames {
         let host = state.tables.leaf_at(0, pfn << 12).is_some();
         if host && !spec.host_may_access(*pfn) {
-            return err(format!("the host maps {pfn:#x} of {:?}", spec.owners.get(pfn)));
+            return err(format!(
+                "the host maps {pfn:#x} of {:?}",
+                spec.owners.get(pfn)
+            ));
         }
     }
     Ok(())
@@ -97,7 +114,10 @@ fn i3(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
                 }
             };
             if !right {
-                return err(format!("vm {vm} maps {pfn:#x} of {:?} at page {page:#x}", spec.owners.get(&pfn)));
+                return err(format!(
+                    "vm {vm} maps {pfn:#x} of {:?} at page {page:#x}",
+                    spec.owners.get(&pfn)
+                ));
             }
         }
     }
@@ -114,7 +134,9 @@ fn i5(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
         for (vm, ipa) in state.tables.mappers(*pfn) {
             let lent = spec.loans.contains(&(*pfn, vm, ipa >> 12));
             if vm != 0 && !lent {
-                return err(format!("the host's {pfn:#x} is still mapped by vm {vm} at {ipa:#x}"));
+                return err(format!(
+                    "the host's {pfn:#x} is still mapped by vm {vm} at {ipa:#x}"
+                ));
             }
         }
     }
@@ -130,18 +152,28 @@ fn i6(_spec: &Spec, state: &State, _scope: &Scope) -> Result<(), String> {
     for (cpu, it) in state.cpus.iter().enumerate() {
         for ((vm, level, ipa), entry) in &it.tlb.leaves {
             let Some(leaf) = state.tables.leaves.get(&(*vm, *ipa)) else {
-                return err(format!("cpu {cpu}: TLB of vm {vm} maps {ipa:#x}, no table does"));
+                return err(format!(
+                    "cpu {cpu}: TLB of vm {vm} maps {ipa:#x}, no table does"
+                ));
             };
-            let cached = Leaf { entry: *entry, ..*leaf };
+            let cached = Leaf {
+                entry: *entry,
+                ..*leaf
+            };
             let same = leaf.level == *level && crate::fake::output_of(*entry) == leaf.pfn;
             if !same || !cached.perms().within(leaf.perms()) {
-                return err(format!("cpu {cpu}: TLB of vm {vm} has {entry:#x} at {ipa:#x}, table {:#x}", leaf.entry));
+                return err(format!(
+                    "cpu {cpu}: TLB of vm {vm} has {entry:#x} at {ipa:#x}, table {:#x}",
+                    leaf.entry
+                ));
             }
         }
         for ((vm, level, ipa), table) in &it.tlb.walks {
             let live = state.tables.live_table(*table);
             if live.is_none_or(|(owner, at, base)| (owner, at) != (*vm, *level) || base != *ipa) {
-                return err(format!("cpu {cpu}: walk cache of vm {vm} goes to {table:#x} for {ipa:#x}"));
+                return err(format!(
+                    "cpu {cpu}: walk cache of vm {vm} goes to {table:#x} for {ipa:#x}"
+                ));
             }
         }
     }

@@ -20,13 +20,22 @@ fn page(rng: &mut Rng) -> u64 {
 }
 
 fn address(rng: &mut Rng) -> u64 {
-    (page(rng) << 12) + if rng.percent(70) { 0 } else { rng.below(512) * 8 }
+    (page(rng) << 12)
+        + if rng.percent(70) {
+            0
+        } else {
+            rng.below(512) * 8
+        }
 }
 
 fn call(rng: &mut Rng) -> [u64; 4] {
     let on = u64::from(psci::CPU_ON | psci::SMC64);
     let info = u64::from(psci::AFFINITY_INFO | psci::SMC64);
-    let bad = if rng.percent(5) { rng.next() & 0xfff } else { 0 };
+    let bad = if rng.percent(5) {
+        rng.next() & 0xfff
+    } else {
+        0
+    };
     let at = page(rng) << 12;
     match rng.below(40) {
         0 => [smccc::SMCCC_VERSION.into(), 0, 0, 0],
@@ -56,8 +65,15 @@ fn register(rng: &mut Rng) -> u8 {
 pub(super) fn steps(rng: &mut Rng, hooks: bool) -> Vec<Step> {
     (0..1 + rng.below(5))
         .map(|_| match rng.below(40) {
-            0..9 => Step::Load { ipa: address(rng), rt: register(rng) },
-            9..18 => Step::Store { ipa: address(rng), rt: register(rng), value: rng.next() },
+            0..9 => Step::Load {
+                ipa: address(rng),
+                rt: register(rng),
+            },
+            9..18 => Step::Store {
+                ipa: address(rng),
+                rt: register(rng),
+                value: rng.next(),
+            },
             18 => Step::LoadPair { ipa: address(rng) },
             19 => Step::Fetch { ipa: address(rng) },
             20..29 => Step::Hvc(call(rng)),
@@ -79,7 +95,11 @@ pub(super) fn steps(rng: &mut Rng, hooks: bool) -> Vec<Step> {
 /// Steps for a vCPU that has few left.
 pub(super) fn more(inner: &mut Inner, vcpu: &Vcpu) -> Vec<Step> {
     let hooks = inner.depth == 0;
-    if vcpu.steps.len() - vcpu.at > 4 { Vec::new() } else { steps(&mut inner.rng, hooks) }
+    if vcpu.steps.len() - vcpu.at > 4 {
+        Vec::new()
+    } else {
+        steps(&mut inner.rng, hooks)
+    }
 }
 
 /// What the host writes into the run page before a run: offset and value.
@@ -107,7 +127,9 @@ pub(super) fn run_words(inner: &mut Inner, vm: u16, index: u64) -> Vec<(u64, u64
         } else {
             // The window may be another vCPU's; it is taken only by a host that wrote it.
             flags &= !in_flags::REGS_DIRTY;
-            if vcpu.open == Open::Memory || matches!(vcpu.open, Open::DeviceRead(_)) && rng.percent(50) {
+            if vcpu.open == Open::Memory
+                || matches!(vcpu.open, Open::DeviceRead(_)) && rng.percent(50)
+            {
                 flags |= in_flags::RETRY;
             }
         }

@@ -44,7 +44,10 @@ impl<S: Sched> World<S> {
     /// # Errors
     /// What Ward did otherwise than specified.
     pub fn run_with(
-        &self, vm: u64, vcpu: u64, more: impl FnOnce(&mut Inner, &crate::spec::Vcpu) -> Vec<Step>,
+        &self,
+        vm: u64,
+        vcpu: u64,
+        more: impl FnOnce(&mut Inner, &crate::spec::Vcpu) -> Vec<Step>,
     ) -> Result<Answer, String> {
         let mut inner = self.inner();
         inner.note(format!("cpu {} VcpuRun [{vm:x}, {vcpu:x}]", S::cpu()));
@@ -54,7 +57,11 @@ impl<S: Sched> World<S> {
         if began == Ok(true) {
             let it = inner.spec.vcpu(id, vcpu).clone();
             let steps = more(&mut inner, &it);
-            inner.note(format!("  PC {:#x}: {:x?} then {steps:x?}", it.pc(), &it.steps[it.at..]));
+            inner.note(format!(
+                "  PC {:#x}: {:x?} then {steps:x?}",
+                it.pc(),
+                &it.steps[it.at..]
+            ));
             self.program_inner(&mut inner, id, vcpu, &steps);
         }
         drop(inner);
@@ -67,9 +74,15 @@ impl<S: Sched> World<S> {
         let after = self.pools(inner.spec.setup.max_vm);
         let began = match began {
             Err(error) => {
-                *inner.tally.entry(format!("VcpuRun: {error:?}")).or_default() += 1;
+                *inner
+                    .tally
+                    .entry(format!("VcpuRun: {error:?}"))
+                    .or_default() += 1;
                 if x[0] as i64 != error.code() {
-                    return Err(format!("VcpuRun returned {:?}, specified is {error:?}", x[0] as i64));
+                    return Err(format!(
+                        "VcpuRun returned {:?}, specified is {error:?}",
+                        x[0] as i64
+                    ));
                 }
                 let full = inner.full();
                 self.compare(&mut inner.spec, true, full)?;
@@ -78,7 +91,10 @@ impl<S: Sched> World<S> {
             Ok(began) => began,
         };
         if x[0] != 0 {
-            return Err(format!("VcpuRun returned {:?}, specified is a run", Error::from_code(x[0] as i64)));
+            return Err(format!(
+                "VcpuRun returned {:?}, specified is a run",
+                Error::from_code(x[0] as i64)
+            ));
         }
         let stopped = self.stopped(id, vcpu);
         let out = self.seen(x, vm, &before, &after, stopped, |seen| {
@@ -94,7 +110,10 @@ impl<S: Sched> World<S> {
             spec.show(id, vcpu, out, seen);
             Ok(out)
         })?;
-        *inner.tally.entry(format!("VcpuRun: exit {}", out.reason)).or_default() += 1;
+        *inner
+            .tally
+            .entry(format!("VcpuRun: exit {}", out.reason))
+            .or_default() += 1;
         if out.reason == hyp_core::abi::run::exit::MEMORY {
             inner.wanted.insert(id, out.ipa >> 12);
         }
@@ -102,7 +121,10 @@ impl<S: Sched> World<S> {
             return Err(format!("inside the run: {failure}"));
         }
         if x[1] != out.reason {
-            return Err(format!("VcpuRun exits with {}, specified is {out:x?}", x[1]));
+            return Err(format!(
+                "VcpuRun exits with {}, specified is {out:x?}",
+                x[1]
+            ));
         }
         self.events(inner, id, vcpu)?;
         let full = inner.full();
@@ -117,7 +139,9 @@ impl<S: Sched> World<S> {
     pub fn at_hook(&self, vm: u16, vcpu: u64) -> Result<(), String> {
         let mut inner = self.inner();
         let pools = self.pools(inner.spec.setup.max_vm);
-        let progress = self.seen([0; 8], vm.into(), &pools, &pools, None, |seen| inner.spec.advance(vm, vcpu, seen));
+        let progress = self.seen([0; 8], vm.into(), &pools, &pools, None, |seen| {
+            inner.spec.advance(vm, vcpu, seen)
+        });
         if progress != Progress::Hook {
             return Err(format!("no hook but {progress:?}"));
         }
@@ -130,7 +154,9 @@ impl<S: Sched> World<S> {
         let base = state.programs.get(&(vm, mpidr(vcpu)))?.base;
         drop(state);
         self.ward.inspect_vm(vm.into(), |vm| match vm?.slot(vcpu)? {
-            hyp_core::vm::Slot::Ready(vcpu, _) => Some((vcpu.context.pc.wrapping_sub(base) / 4) as usize),
+            hyp_core::vm::Slot::Ready(vcpu, _) => {
+                Some((vcpu.context.pc.wrapping_sub(base) / 4) as usize)
+            }
             _ => None,
         })
     }
@@ -139,12 +165,18 @@ impl<S: Sched> World<S> {
     fn events(&self, inner: &mut Inner, vm: u16, vcpu: u64) -> Result<(), String> {
         let want = std::mem::take(&mut inner.spec.vcpu(vm, vcpu).events);
         let state = &mut *self.fake.state();
-        let Some(program) = state.programs.get_mut(&(vm, mpidr(vcpu))) else { return Ok(()) };
+        let Some(program) = state.programs.get_mut(&(vm, mpidr(vcpu))) else {
+            return Ok(());
+        };
         let have = std::mem::take(&mut program.events);
-        let same = |(have, want): (&Event, &Event)| have == want || (*want == Event::Loaded(ANY) && matches!(have, Event::Loaded(_)));
+        let same = |(have, want): (&Event, &Event)| {
+            have == want || (*want == Event::Loaded(ANY) && matches!(have, Event::Loaded(_)))
+        };
         if have.len() == want.len() && have.iter().zip(&want).all(same) {
             return Ok(());
         }
-        Err(format!("vm {vm} vcpu {vcpu} noticed {have:x?}, specified is {want:x?}"))
+        Err(format!(
+            "vm {vm} vcpu {vcpu} noticed {have:x?}, specified is {want:x?}"
+        ))
     }
 }

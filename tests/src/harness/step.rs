@@ -31,20 +31,41 @@ pub(super) struct Pools {
 
 impl<S: Sched> World<S> {
     pub(super) fn pools(&self, max_vm: u64) -> Pools {
-        let vm = |n| self.ward.inspect_vm(n, |vm| vm.map_or(0, |vm| vm.pool.len()));
-        Pools { host: self.host_pool(), vms: (1..=max_vm).map(vm).collect() }
+        let vm = |n| {
+            self.ward
+                .inspect_vm(n, |vm| vm.map_or(0, |vm| vm.pool.len()))
+        };
+        Pools {
+            host: self.host_pool(),
+            vms: (1..=max_vm).map(vm).collect(),
+        }
     }
 
     /// Gives `look` what Ward did: the answer and the state after it.
     pub(super) fn seen<R>(
-        &self, x: [u64; 8], vm: u64, before: &Pools, after: &Pools, stopped: Option<usize>, look: impl FnOnce(&Seen<'_>) -> R,
+        &self,
+        x: [u64; 8],
+        vm: u64,
+        before: &Pools,
+        after: &Pools,
+        stopped: Option<usize>,
+        look: impl FnOnce(&Seen<'_>) -> R,
     ) -> R {
-        let pool = |pools: &Pools| (vm as usize).checked_sub(1).and_then(|n| pools.vms.get(n)).copied().unwrap_or(0);
+        let pool = |pools: &Pools| {
+            (vm as usize)
+                .checked_sub(1)
+                .and_then(|n| pools.vms.get(n))
+                .copied()
+                .unwrap_or(0)
+        };
         let owner = |pfn: u64| -> Option<Owner> {
-            self.ward.inspect_memory(|memory| memory.state(Pfn(pfn))).map(|state| record(state).0)
+            self.ward
+                .inspect_memory(|memory| memory.state(Pfn(pfn)))
+                .map(|state| record(state).0)
         };
         let word = |pfn: u64, index: u16| self.fake.state().ram.word(pfn, index.into());
-        let mapped = |vm: u16, page: u64| self.fake.state().tables.leaf_at(vm, page << 12).is_some();
+        let mapped =
+            |vm: u16, page: u64| self.fake.state().tables.leaf_at(vm, page << 12).is_some();
         look(&Seen {
             x,
             host_pool: before.host,
@@ -67,14 +88,25 @@ impl<S: Sched> World<S> {
         if call == Call::VcpuRun {
             return self.run(a[0], a[1]);
         }
-        let mut x = [call.function_id().into(), a[0], a[1], a[2], a[3], a[4], a[5], 0];
+        let mut x = [
+            call.function_id().into(),
+            a[0],
+            a[1],
+            a[2],
+            a[3],
+            a[4],
+            a[5],
+            0,
+        ];
         let mut inner = self.inner();
         let before = self.pools(inner.spec.setup.max_vm);
         inner.note(format!("cpu {} {call:?} {:x?}", S::cpu(), &a[..args.len()]));
         self.ward.host_call(&mut x);
         let after = self.pools(inner.spec.setup.max_vm);
         let known = inner.spec.vms.keys().copied().collect::<Vec<_>>();
-        let want = self.seen(x, a[0], &before, &after, None, |seen| inner.spec.call(call, a, seen));
+        let want = self.seen(x, a[0], &before, &after, None, |seen| {
+            inner.spec.call(call, a, seen)
+        });
         self.agree(&mut inner, call, x, want)?;
         let refused = want.is_err() && want != Err(Error::BadDigest);
         if refused && (before.host, &before.vms) != (after.host, &after.vms) {
@@ -86,7 +118,13 @@ impl<S: Sched> World<S> {
         Ok(Answer { x })
     }
 
-    fn agree(&self, inner: &mut Inner, call: Call, x: [u64; 8], want: Result<Outcome, Error>) -> Result<(), String> {
+    fn agree(
+        &self,
+        inner: &mut Inner,
+        call: Call,
+        x: [u64; 8],
+        want: Result<Outcome, Error>,
+    ) -> Result<(), String> {
         let code = x[0] as i64;
         let name = Error::from_code(code).map_or(format!("{code}"), |error| format!("{error:?}"));
         *inner.tally.entry(format!("{call:?}: {name}")).or_default() += 1;
@@ -97,15 +135,27 @@ impl<S: Sched> World<S> {
         if matches!(call, Call::Info | Call::LogRead | Call::StatRead) || right {
             return Ok(());
         }
-        Err(format!("{call:?} returned {name} ({:#x}), specified is {want:x?}", x[1]))
+        Err(format!(
+            "{call:?} returned {name} ({:#x}), specified is {want:x?}",
+            x[1]
+        ))
     }
 
     /// The fake learns of new VMs' tables and forgets those of VMs that are gone.
     fn regimes(&self, inner: &mut Inner, known: &[u16]) -> Result<(), String> {
         for (vm, it) in &inner.spec.vms {
             if !known.contains(vm) {
-                let regime = self.fake.state().tables.regime(0).map(|host| crate::fake::Regime { root: it.root, ..host });
-                self.fake.add_regime(*vm, regime.ok_or("the host has no table")?);
+                let regime = self
+                    .fake
+                    .state()
+                    .tables
+                    .regime(0)
+                    .map(|host| crate::fake::Regime {
+                        root: it.root,
+                        ..host
+                    });
+                self.fake
+                    .add_regime(*vm, regime.ok_or("the host has no table")?);
             }
         }
         for vm in known.iter().filter(|vm| !inner.spec.vms.contains_key(vm)) {
@@ -124,7 +174,11 @@ impl<S: Sched> World<S> {
     pub fn host_access(&self, pa: u64, write: Option<u64>) -> Result<Option<u64>, String> {
         let mut inner = self.inner();
         let pool = self.host_pool();
-        inner.note(format!("cpu {} host {} {pa:#x}", S::cpu(), if write.is_some() { "store" } else { "load" }));
+        inner.note(format!(
+            "cpu {} host {} {pa:#x}",
+            S::cpu(),
+            if write.is_some() { "store" } else { "load" }
+        ));
         let mut result = None;
         for _ in 0..4 {
             let access = match write {
@@ -138,7 +192,10 @@ impl<S: Sched> World<S> {
                 }
                 Err(fault) => fault,
             };
-            let fault = HostFault { ipa: Ipa::containing(pa), permission: fault.permission };
+            let fault = HostFault {
+                ipa: Ipa::containing(pa),
+                permission: fault.permission,
+            };
             if self.ward.host_fault(fault) == HostFaultAction::Abort {
                 break;
             }
@@ -148,23 +205,24 @@ impl<S: Sched> World<S> {
         let may = spec.host_may_access(pfn) && pa >> spec.setup.ipa_bits == 0;
         // What was never mapped before needs table pages.
         if result.is_some() != may && !(may && pool < 3) {
-            return Err(format!("the host's access to {pa:#x} gave {result:x?}, permitted is {may}"));
+            return Err(format!(
+                "the host's access to {pa:#x} gave {result:x?}, permitted is {may}"
+            ));
         }
-        if let (Some(value), true) = (result, may) {
-            if spec.is_ram(pfn) {
-                match write {
-                    Some(value) => {
-                        spec.write(pfn, index, value);
-                        spec.cached.insert(pfn);
-                    }
-                    None if value != spec.word(pfn, index) => {
-                        return Err(format!("the host reads {value:#x} at {pa:#x}"));
-                    }
-                    None => {}
-                }
+        match (result.filter(|_| may && spec.is_ram(pfn)), write) {
+            (Some(_), Some(value)) => {
+                spec.write(pfn, index, value);
+                spec.cached.insert(pfn);
             }
+            (Some(value), None) if value != spec.word(pfn, index) => {
+                return Err(format!("the host reads {value:#x} at {pa:#x}"));
+            }
+            _ => {}
         }
-        *inner.tally.entry(format!("host access: {}", result.is_some())).or_default() += 1;
+        *inner
+            .tally
+            .entry(format!("host access: {}", result.is_some()))
+            .or_default() += 1;
         let full = inner.full();
         self.compare(&mut inner.spec, false, full)?;
         Ok(result)

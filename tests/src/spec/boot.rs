@@ -13,12 +13,19 @@ const PIECE: u64 = 16;
 impl Spec {
     /// The first `len` bytes of a frame.
     fn bytes(&self, pfn: u64, len: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..512).flat_map(|n| self.word(pfn, n).to_le_bytes()).collect();
+        let mut bytes: Vec<u8> = (0..512)
+            .flat_map(|n| self.word(pfn, n).to_le_bytes())
+            .collect();
         bytes.truncate(len);
         bytes
     }
 
-    pub(super) fn vm_set_boot_info(&mut self, vm: u64, pa: u64, len: u64) -> Result<Outcome, Error> {
+    pub(super) fn vm_set_boot_info(
+        &mut self,
+        vm: u64,
+        pa: u64,
+        len: u64,
+    ) -> Result<Outcome, Error> {
         let page = frame(pa)?;
         if len == 0 || len > 4096 || !self.vm(vm)?.protected {
             // An unknown VM is reported after a wrong length.
@@ -41,8 +48,12 @@ impl Spec {
             return Err(Error::UntrustedKey);
         }
         let key = VerifyingKey::from_bytes(&manifest.key).map_err(|_| Error::BadSignature)?;
-        key.verify_strict(&signed, &Signature::from_bytes(signature)).map_err(|_| Error::BadSignature)?;
-        let limits = Limits { ipa_bits: self.setup.ipa_bits, max_vcpus: 64 };
+        key.verify_strict(&signed, &Signature::from_bytes(signature))
+            .map_err(|_| Error::BadSignature)?;
+        let limits = Limits {
+            ipa_bits: self.setup.ipa_bits,
+            max_vcpus: 64,
+        };
         let vcpus = self.vm(vm)?.vcpu_limit;
         if manifest.check(&limits).is_err() || u64::from(manifest.vcpus) != vcpus {
             return Err(Error::BadManifest);
@@ -52,7 +63,13 @@ impl Spec {
     }
 
     pub(super) fn vm_remap_image(
-        &mut self, vm: u64, image: u64, page: u64, pa: u64, order: u64, seen: &Seen<'_>,
+        &mut self,
+        vm: u64,
+        image: u64,
+        page: u64,
+        pa: u64,
+        order: u64,
+        seen: &Seen<'_>,
     ) -> Result<Outcome, Error> {
         let frames = leaf_frames(order)?;
         let first = frame(pa)?;
@@ -63,8 +80,15 @@ impl Spec {
             return Err(Error::InvalidArgument);
         }
         let it = self.in_life(vm, &[Life::Ready])?;
-        let manifest = it.manifest.as_ref().filter(|_| !it.verifying).ok_or(Error::BadState)?;
-        let signed = manifest.images().get(image as usize).ok_or(Error::InvalidArgument)?;
+        let manifest = it
+            .manifest
+            .as_ref()
+            .filter(|_| !it.verifying)
+            .ok_or(Error::BadState)?;
+        let signed = manifest
+            .images()
+            .get(image as usize)
+            .ok_or(Error::InvalidArgument)?;
         if page >= signed.pages() {
             return Err(Error::InvalidArgument);
         }
@@ -72,7 +96,7 @@ impl Spec {
         if frames > signed.pages() - page {
             return Err(Error::InvalidArgument);
         }
-        if at % frames != 0 {
+        if !at.is_multiple_of(frames) {
             return Err(Error::BadAddress);
         }
         self.enter(vm as u16, at, first, frames, seen)?;
@@ -80,7 +104,14 @@ impl Spec {
     }
 
     /// Frames leave the host and become a protected VM's, at `page` and following.
-    pub(super) fn enter(&mut self, vm: u16, page: u64, first: u64, frames: u64, seen: &Seen<'_>) -> Result<(), Error> {
+    pub(super) fn enter(
+        &mut self,
+        vm: u16,
+        page: u64,
+        first: u64,
+        frames: u64,
+        seen: &Seen<'_>,
+    ) -> Result<(), Error> {
         self.idle(first..first + frames)?;
         let it = &self.vms[&vm];
         if (page..page + frames).any(|at| it.maps.contains_key(&at) || it.guards.contains(&at)) {
@@ -92,7 +123,13 @@ impl Spec {
             self.own(first + n, Owner::Vm(vm, page + n, false));
             // The frame's contents were cleaned or zeroed all the way to memory.
             self.cached.remove(&(first + n));
-            let mapped = Mapped { pfn: first + n, write: true, exec: true, device: false, block: frames > 1 };
+            let mapped = Mapped {
+                pfn: first + n,
+                write: true,
+                exec: true,
+                device: false,
+                block: frames > 1,
+            };
             if let Some(it) = self.vms.get_mut(&vm) {
                 it.maps.insert(page + n, mapped);
             }
@@ -119,9 +156,14 @@ impl Spec {
             return Err(Error::InvalidArgument);
         }
         let it = self.in_life(vm, &[Life::Ready])?;
-        let manifest = it.manifest.clone().ok_or(Error::BadState)?;
+        let manifest = it.manifest.ok_or(Error::BadState)?;
         let pages = |image: &Image| image.ipa / 4096..image.ipa / 4096 + image.pages();
-        if manifest.images().iter().flat_map(pages).any(|page| !it.maps.contains_key(&page)) {
+        if manifest
+            .images()
+            .iter()
+            .flat_map(pages)
+            .any(|page| !it.maps.contains_key(&page))
+        {
             return Err(Error::BadState);
         }
         let total: u64 = manifest.images().iter().map(|image| image.size).sum();
@@ -135,7 +177,11 @@ impl Spec {
             let fair = left > 0 && left < before && before - left <= PIECE * 4096;
             return Ok(again(fair.then_some(left)));
         }
-        if !manifest.images().iter().all(|image| self.image_good(vm as u16, image)) {
+        if !manifest
+            .images()
+            .iter()
+            .all(|image| self.image_good(vm as u16, image))
+        {
             self.zero_tails(vm as u16, &manifest, false, seen);
             self.vm(vm)?.life = Life::PowerOff;
             return Err(Error::BadDigest);
@@ -163,7 +209,9 @@ impl Spec {
             }
             let mut bytes = self.bytes(pfn, 4096);
             bytes[tail..].fill(0);
-            let words = bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])));
+            let words = bytes
+                .chunks_exact(8)
+                .map(|b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])));
             let zeroed: Vec<u64> = words.collect();
             if must || (0..512).all(|n| (seen.word)(pfn, n as u16) == zeroed[n]) {
                 for (n, word) in zeroed.into_iter().enumerate() {

@@ -6,7 +6,7 @@ use super::{HOST_RESERVE, Life, Owner, Power, Seen, Spec, Vcpu, Vm};
 use hyp_core::abi::Call;
 use hyp_core::abi::Error;
 use hyp_core::abi::error::AGAIN;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What the caller finds in `x0` and `x1`; `None`: not predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +18,17 @@ pub struct Outcome {
 }
 
 /// Success without a result.
-pub(super) const DONE: Outcome = Outcome { code: 0, x1: Some(0) };
+pub(super) const DONE: Outcome = Outcome {
+    code: 0,
+    x1: Some(0),
+};
 
 /// Success with one.
 pub(super) fn gives(x1: u64) -> Outcome {
-    Outcome { code: 0, x1: Some(x1) }
+    Outcome {
+        code: 0,
+        x1: Some(x1),
+    }
 }
 
 /// A piece is done.
@@ -32,7 +38,11 @@ pub(super) fn again(x1: Option<u64>) -> Outcome {
 
 /// A page-aligned address that a host named, as a frame number.
 pub(super) fn frame(pa: u64) -> Result<u64, Error> {
-    if pa % 4096 != 0 || pa >> 52 != 0 { Err(Error::BadAddress) } else { Ok(pa / 4096) }
+    if !pa.is_multiple_of(4096) || pa >> 52 != 0 {
+        Err(Error::BadAddress)
+    } else {
+        Ok(pa / 4096)
+    }
 }
 
 /// A range of 1 to 512 frames.
@@ -95,7 +105,11 @@ impl Spec {
     /// The VM a call names, in one of these states.
     pub(super) fn in_life(&mut self, number: u64, lives: &[Life]) -> Result<&mut Vm, Error> {
         let vm = self.vm(number)?;
-        if lives.contains(&vm.life) { Ok(vm) } else { Err(Error::BadState) }
+        if lives.contains(&vm.life) {
+            Ok(vm)
+        } else {
+            Err(Error::BadState)
+        }
     }
 
     /// Are all frames RAM, and the host's with no use that ties them to it?
@@ -104,7 +118,11 @@ impl Spec {
             return Err(Error::BadAddress);
         }
         let free = |pfn: u64| self.owners[&pfn] == Owner::Host && self.uses(pfn) == (0, 0);
-        if frames.clone().all(free) { Ok(()) } else { Err(Error::Denied) }
+        if frames.clone().all(free) {
+            Ok(())
+        } else {
+            Err(Error::Denied)
+        }
     }
 
     /// Frames leave the host for Ward's own use.
@@ -123,7 +141,14 @@ impl Spec {
         Ok(DONE)
     }
 
-    fn vm_register(&mut self, flags: u64, record: u64, root: u64, vcpus: u64, seen: &Seen<'_>) -> Result<Outcome, Error> {
+    fn vm_register(
+        &mut self,
+        flags: u64,
+        record: u64,
+        root: u64,
+        vcpus: u64,
+        seen: &Seen<'_>,
+    ) -> Result<Outcome, Error> {
         if flags > 1 || !(1..=64).contains(&vcpus) {
             return Err(Error::InvalidArgument);
         }
@@ -132,38 +157,39 @@ impl Spec {
         if root % roots != 0 || record < root + roots && root < record + 2 {
             return Err(Error::BadAddress);
         }
-        self.idle(record..record + 2)?;
-        self.idle(root..root + roots)?;
+        // The number stands where other calls look for theirs: before the frames.
         if (1..=self.setup.max_vm).all(|id| self.vms.contains_key(&(id as u16))) {
             return Err(Error::NoMemory);
         }
+        self.idle(record..record + 2)?;
+        self.idle(root..root + roots)?;
         seen.room(0, HOST_RESERVE)?;
         // Which free number is Ward's choice; it must be a free one.
         let id = seen.x[1] as u16;
-        if seen.x[0] == 0 && (seen.x[1] == 0 || seen.x[1] > self.setup.max_vm || self.vms.contains_key(&id)) {
-            return Ok(Outcome { code: 0, x1: Some(u64::MAX) });
+        if seen.x[0] == 0
+            && (seen.x[1] == 0 || seen.x[1] > self.setup.max_vm || self.vms.contains_key(&id))
+        {
+            return Ok(Outcome {
+                code: 0,
+                x1: Some(u64::MAX),
+            });
         }
         self.take(record..record + 2, id);
         self.take(root..root + roots, id);
-        let vm = Vm {
-            protected: flags == 1,
-            life: Life::Ready,
-            vcpu_limit: vcpus,
-            vcpus: BTreeMap::new(),
-            record,
-            root,
-            maps: BTreeMap::new(),
-            guards: BTreeSet::new(),
-            manifest: None,
-            verifying: false,
-            left: 0,
-            used: BTreeSet::new(),
-        };
+        let mut vm = Vm::bare(flags == 1, Life::Ready, record, root, None);
+        vm.vcpu_limit = vcpus;
         self.vms.insert(id, vm);
         Ok(gives(u64::from(id)))
     }
 
-    fn vcpu_register(&mut self, vm: u64, vcpu: u64, record: u64, run: u64, seen: &Seen<'_>) -> Result<Outcome, Error> {
+    fn vcpu_register(
+        &mut self,
+        vm: u64,
+        vcpu: u64,
+        record: u64,
+        run: u64,
+        seen: &Seen<'_>,
+    ) -> Result<Outcome, Error> {
         let (record, run) = (frame(record)?, frame(run)?);
         if record == run {
             return Err(Error::BadAddress);
@@ -209,7 +235,13 @@ impl Spec {
         Ok(DONE)
     }
 
-    fn vm_donate(&mut self, vm: u64, pa: u64, frames: u64, seen: &Seen<'_>) -> Result<Outcome, Error> {
+    fn vm_donate(
+        &mut self,
+        vm: u64,
+        pa: u64,
+        frames: u64,
+        seen: &Seen<'_>,
+    ) -> Result<Outcome, Error> {
         let frames = range(pa, frames)?;
         self.in_life(vm, &[Life::Ready, Life::Verified])?;
         self.idle(frames.clone())?;
@@ -225,11 +257,17 @@ impl Spec {
             return Err(Error::NotFound);
         }
         let (pfn, records) = (seen.x[1] / 4096, it.frames_in_use(0));
-        if seen.x[0] == 0 && self.owners.get(&pfn) == Some(&Owner::Ward(vm as u16)) && !records.contains(&pfn) {
+        if seen.x[0] == 0
+            && self.owners.get(&pfn) == Some(&Owner::Ward(vm as u16))
+            && !records.contains(&pfn)
+        {
             self.give_back(pfn);
             return Ok(gives(pfn * 4096));
         }
-        Ok(Outcome { code: 0, x1: Some(u64::MAX) })
+        Ok(Outcome {
+            code: 0,
+            x1: Some(u64::MAX),
+        })
     }
 }
 

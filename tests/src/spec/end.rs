@@ -11,10 +11,20 @@ impl Spec {
     /// The VM is off and no vCPU of it runs.
     fn stopped(&mut self, vm: u64) -> Result<u16, Error> {
         let it = self.in_life(vm, &[Life::PowerOff])?;
-        if it.vcpus.values().any(|vcpu| vcpu.active) { Err(Error::Busy) } else { Ok(vm as u16) }
+        if it.vcpus.values().any(|vcpu| vcpu.active) {
+            Err(Error::Busy)
+        } else {
+            Ok(vm as u16)
+        }
     }
 
-    pub(super) fn vm_clear_range(&mut self, vm: u64, pa: u64, frames: u64, seen: &Seen<'_>) -> Result<Outcome, Error> {
+    pub(super) fn vm_clear_range(
+        &mut self,
+        vm: u64,
+        pa: u64,
+        frames: u64,
+        seen: &Seen<'_>,
+    ) -> Result<Outcome, Error> {
         let frames = range(pa, frames)?;
         let id = self.stopped(vm)?;
         if frames.clone().any(|pfn| !self.is_ram(pfn)) {
@@ -56,14 +66,20 @@ impl Spec {
             }
         }
         let memory_left = !self.vms[&id].maps.is_empty();
-        let tables: Vec<u64> = self.owners.iter().filter(|(_, owner)| **owner == Owner::Ward(id)).map(|(pfn, _)| *pfn).collect();
+        let tables: Vec<u64> = self
+            .owners
+            .iter()
+            .filter(|(_, owner)| **owner == Owner::Ward(id))
+            .map(|(pfn, _)| *pfn)
+            .collect();
         for pfn in tables {
             if last || !memory_left && (seen.owner)(pfn) == Some(Owner::Host) {
                 progress += 1;
                 self.give_back(pfn);
             }
         }
-        let gone = |owners: &std::collections::BTreeMap<u64, Owner>, pfn: u64| owners[&pfn] == Owner::Host;
+        let gone =
+            |owners: &std::collections::BTreeMap<u64, Owner>, pfn: u64| owners[&pfn] == Owner::Host;
         let vcpus = self.vms[&id].vcpus.clone();
         for (index, vcpu) in vcpus {
             if last || gone(&self.owners, vcpu.record) {

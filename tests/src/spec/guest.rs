@@ -21,7 +21,10 @@ impl Spec {
             smccc::KVM_MEMINFO if x[1] | x[2] | x[3] != 0 => returns(KVM_INVALID),
             smccc::KVM_MEMINFO => returns(4096),
             id @ (smccc::KVM_MEM_SHARE | smccc::KVM_MEM_UNSHARE | smccc::KVM_MMIO_GUARD) => {
-                if x[1] % 4096 != 0 || x[1] >> self.setup.ipa_bits != 0 || x[2] | x[3] != 0 {
+                if !x[1].is_multiple_of(4096)
+                    || x[1] >> self.setup.ipa_bits != 0
+                    || x[2] | x[3] != 0
+                {
                     return returns(KVM_INVALID);
                 }
                 match id {
@@ -66,10 +69,16 @@ impl Spec {
             return Flow::Call(KVM_INVALID);
         }
         let Some(mapped) = it.maps.get(&page).copied() else {
-            return if share { Flow::missing(page, true) } else { Flow::Call(KVM_INVALID) };
+            return if share {
+                Flow::missing(page, true)
+            } else {
+                Flow::Call(KVM_INVALID)
+            };
         };
         match self.owners.get(&mapped.pfn) {
-            Some(Owner::Vm(owner, at, shared)) if *owner == vm && *at == page && *shared != share => {
+            Some(Owner::Vm(owner, at, shared))
+                if *owner == vm && *at == page && *shared != share =>
+            {
                 self.own(mapped.pfn, Owner::Vm(vm, page, share));
                 Flow::Call(0)
             }
@@ -81,7 +90,9 @@ impl Spec {
     fn guard(&mut self, vm: u16, vcpu: u64, page: u64, seen: &Seen<'_>) -> Flow {
         let at = self.vcpu(vm, vcpu).at;
         let need = 3 - self.setup.start_level;
-        let Some(it) = self.vms.get_mut(&vm) else { return Flow::Next };
+        let Some(it) = self.vms.get_mut(&vm) else {
+            return Flow::Next;
+        };
         if it.is_ram(page) {
             return Flow::Call(KVM_INVALID);
         }
@@ -101,7 +112,7 @@ impl Spec {
         if target >= 16 {
             return Flow::Call(psci::INVALID_PARAMETERS);
         }
-        if entry % 4 != 0 || !it.is_ram(entry / 4096) {
+        if !entry.is_multiple_of(4) || !it.is_ram(entry / 4096) {
             return Flow::Call(psci::INVALID_ADDRESS);
         }
         match it.vcpus.get(&target).map(|vcpu| vcpu.power) {
@@ -110,7 +121,13 @@ impl Spec {
             Some(Power::Pending(..)) => Flow::Call(psci::ON_PENDING),
             Some(Power::Off) => {
                 self.vcpu(vm, target).power = Power::Pending(entry, context);
-                Flow::CallExit(0, Exit { arg1: target, ..Exit::of(exit::CPU_ON) })
+                Flow::CallExit(
+                    0,
+                    Exit {
+                        arg1: target,
+                        ..Exit::of(exit::CPU_ON)
+                    },
+                )
             }
         }
     }

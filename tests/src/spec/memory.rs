@@ -9,7 +9,11 @@ use hyp_core::abi::manifest::Manifest;
 fn leaf(ipa: u64, order: u64) -> Result<std::ops::Range<u64>, Error> {
     let frames = leaf_frames(order)?;
     let page = frame(ipa)?;
-    if page % frames != 0 { Err(Error::BadAddress) } else { Ok(page..page + frames) }
+    if page % frames != 0 {
+        Err(Error::BadAddress)
+    } else {
+        Ok(page..page + frames)
+    }
 }
 
 /// Loans of a frame that can be told apart.
@@ -17,7 +21,13 @@ const MAX_LOANS: usize = u16::MAX as usize;
 
 impl Spec {
     pub(super) fn vm_map(
-        &mut self, vm: u64, ipa: u64, pa: u64, order: u64, prot: u64, seen: &Seen<'_>,
+        &mut self,
+        vm: u64,
+        ipa: u64,
+        pa: u64,
+        order: u64,
+        prot: u64,
+        seen: &Seen<'_>,
     ) -> Result<Outcome, Error> {
         if prot > 3 {
             return Err(Error::InvalidArgument);
@@ -59,7 +69,16 @@ impl Spec {
             self.loans.insert((pfn, vm as u16, page));
             self.touched.insert(pfn);
             let it = self.vm(vm)?;
-            it.maps.insert(page, Mapped { pfn, write, exec, device: false, block: count > 1 });
+            it.maps.insert(
+                page,
+                Mapped {
+                    pfn,
+                    write,
+                    exec,
+                    device: false,
+                    block: count > 1,
+                },
+            );
             it.used.insert(page);
         }
         Ok(DONE)
@@ -71,16 +90,26 @@ impl Spec {
             return Err(Error::BadAddress);
         }
         let it = self.vm(vm)?;
-        if pages.clone().any(|page| it.maps.contains_key(&page) || it.guards.contains(&page)) {
+        if pages
+            .clone()
+            .any(|page| it.maps.contains_key(&page) || it.guards.contains(&page))
+        {
             return Err(Error::Exists);
         }
         Ok(())
     }
 
-    pub(super) fn vm_map_io(&mut self, vm: u64, ipa: u64, pa: u64, frames: u64, seen: &Seen<'_>) -> Result<Outcome, Error> {
+    pub(super) fn vm_map_io(
+        &mut self,
+        vm: u64,
+        ipa: u64,
+        pa: u64,
+        frames: u64,
+        seen: &Seen<'_>,
+    ) -> Result<Outcome, Error> {
         let device = range(pa, frames)?;
         let first = frame(ipa)?;
-        if device.end > 1 << 40 || first + frames > 1 << 40 {
+        if device.end >= 1 << 40 || first + frames >= 1 << 40 {
             return Err(Error::BadAddress);
         }
         let it = self.in_life(vm, &[Life::Ready])?;
@@ -97,7 +126,13 @@ impl Spec {
         self.room_for_pages(vm, &(first..first + frames))?;
         seen.room(2 * (3 - self.setup.start_level), 0)?;
         for (n, pfn) in device.enumerate() {
-            let mapped = Mapped { pfn, write: true, exec: false, device: true, block: false };
+            let mapped = Mapped {
+                pfn,
+                write: true,
+                exec: false,
+                device: true,
+                block: false,
+            };
             self.vm(vm)?.maps.insert(first + n as u64, mapped);
         }
         Ok(DONE)
@@ -105,7 +140,12 @@ impl Spec {
 
     /// A leaf of a normal VM that the host wants to change, or a part of one: its pages, and
     /// whether a larger leaf must be split for that.
-    fn normal_leaf(&mut self, vm: u64, pages: &std::ops::Range<u64>, lives: &[Life]) -> Result<bool, Error> {
+    fn normal_leaf(
+        &mut self,
+        vm: u64,
+        pages: &std::ops::Range<u64>,
+        lives: &[Life],
+    ) -> Result<bool, Error> {
         if self.vm(vm)?.protected {
             return Err(Error::InvalidArgument);
         }
@@ -115,14 +155,24 @@ impl Spec {
             return Err(Error::BadAddress);
         }
         let whole = pages.end - pages.start == 512;
-        let fits = |page| it.maps.get(&page).is_some_and(|m: &Mapped| !m.device && (m.block || !whole));
+        let fits = |page| {
+            it.maps
+                .get(&page)
+                .is_some_and(|m: &Mapped| !m.device && (m.block || !whole))
+        };
         if !pages.clone().all(fits) {
             return Err(Error::NotFound);
         }
         Ok(!whole && it.maps[&pages.start].block)
     }
 
-    pub(super) fn vm_unmap(&mut self, vm: u64, ipa: u64, order: u64, seen: &Seen<'_>) -> Result<Outcome, Error> {
+    pub(super) fn vm_unmap(
+        &mut self,
+        vm: u64,
+        ipa: u64,
+        order: u64,
+        seen: &Seen<'_>,
+    ) -> Result<Outcome, Error> {
         let pages = leaf(ipa, order)?;
         let split = self.normal_leaf(vm, &pages, &[Life::Ready, Life::PowerOff])?;
         seen.room(u64::from(split), 0)?;
@@ -141,7 +191,13 @@ impl Spec {
         Ok(DONE)
     }
 
-    pub(super) fn vm_write_protect(&mut self, vm: u64, ipa: u64, order: u64, seen: &Seen<'_>) -> Result<Outcome, Error> {
+    pub(super) fn vm_write_protect(
+        &mut self,
+        vm: u64,
+        ipa: u64,
+        order: u64,
+        seen: &Seen<'_>,
+    ) -> Result<Outcome, Error> {
         let pages = leaf(ipa, order)?;
         let split = self.normal_leaf(vm, &pages, &[Life::Ready])?;
         seen.room(u64::from(split), 0)?;
@@ -158,7 +214,13 @@ impl Spec {
         Ok(DONE)
     }
 
-    pub(super) fn vm_age(&mut self, vm: u64, ipa: u64, order: u64, seen: &Seen<'_>) -> Result<Outcome, Error> {
+    pub(super) fn vm_age(
+        &mut self,
+        vm: u64,
+        ipa: u64,
+        order: u64,
+        seen: &Seen<'_>,
+    ) -> Result<Outcome, Error> {
         let pages = leaf(ipa, order)?;
         let part = self.normal_leaf(vm, &pages, &[Life::Ready])?;
         seen.room(u64::from(part), 0)?;

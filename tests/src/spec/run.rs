@@ -4,8 +4,8 @@ use super::{Life, Open, Power, Seen, Spec, Vcpu, Vm};
 use crate::fake::{Event, Step};
 use hyp_core::abi::Error;
 use hyp_core::abi::manifest::Manifest;
-use hyp_core::vcpu::context::{SysReg, WINDOW_WORDS};
 use hyp_core::abi::run::{IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunOut, exit, in_flags};
+use hyp_core::vcpu::context::{SysReg, WINDOW_WORDS};
 
 /// What an exit shows the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,10 @@ pub struct Exit {
 impl Exit {
     /// An exit that shows nothing else.
     pub fn of(reason: u64) -> Self {
-        Exit { reason, ..Exit::default() }
+        Exit {
+            reason,
+            ..Exit::default()
+        }
     }
 }
 
@@ -46,7 +49,11 @@ pub(super) enum Flow {
 
 impl Flow {
     pub(super) fn missing(page: u64, write: bool) -> Self {
-        let exit = Exit { ipa: page * 4096, write: write.into(), ..Exit::of(exit::MEMORY) };
+        let exit = Exit {
+            ipa: page * 4096,
+            write: write.into(),
+            ..Exit::of(exit::MEMORY)
+        };
         Flow::Exit(exit, Open::Memory)
     }
 }
@@ -84,7 +91,10 @@ impl Spec {
     /// # Panics
     /// When it is not.
     pub fn vcpu(&mut self, vm: u16, vcpu: u64) -> &mut Vcpu {
-        self.vms.get_mut(&vm).and_then(|vm| vm.vcpus.get_mut(&vcpu)).expect("the vCPU exists")
+        self.vms
+            .get_mut(&vm)
+            .and_then(|vm| vm.vcpus.get_mut(&vcpu))
+            .expect("the vCPU exists")
     }
 
     fn run_in(&self, run: u64, word: u64) -> u64 {
@@ -96,7 +106,11 @@ impl Spec {
     /// # Errors
     /// The refusal; nothing changed.
     pub fn begin_run(&mut self, vm: u64, index: u64) -> Result<bool, Error> {
-        let life = if self.vm(vm)?.protected { Life::Verified } else { Life::Ready };
+        let life = if self.vm(vm)?.protected {
+            Life::Verified
+        } else {
+            Life::Ready
+        };
         let it = self.in_life(vm, &[life])?;
         let protected = it.protected;
         let vcpu = it.vcpus.get(&index).ok_or(Error::NotFound)?;
@@ -109,7 +123,9 @@ impl Spec {
             return Err(Error::InvalidArgument);
         }
         let value = self.run_in(run, 1);
-        let window: Vec<u64> = (0..WINDOW_WORDS as u64).map(|n| self.word(run, (REGS_OFFSET / 8 + n) as u16)).collect();
+        let window: Vec<u64> = (0..WINDOW_WORDS as u64)
+            .map(|n| self.word(run, (REGS_OFFSET / 8 + n) as u16))
+            .collect();
         let vcpu = self.vcpu(vm as u16, index);
         match vcpu.power {
             Power::Off => return Ok(false),
@@ -192,11 +208,17 @@ impl Spec {
         let run = self.vcpu(vm, index).run;
         self.cached.insert(run);
         let at = (OUT_OFFSET / 8) as u16;
-        let words = [out.reason, out.ipa, out.size, out.write, out.value, out.arg1, out.arg2, out.arg3];
+        let words = [
+            out.reason, out.ipa, out.size, out.write, out.value, out.arg1, out.arg2, out.arg3,
+        ];
         for (n, word) in words.into_iter().enumerate() {
             self.write(run, at + n as u16, word);
         }
-        let free = if protected && out.reason != exit::SYSREG { 9 } else { 8 };
+        let free = if protected && out.reason != exit::SYSREG {
+            9
+        } else {
+            8
+        };
         self.write(run, at + 8, 0);
         for n in free..RunOut::WORDS as u16 {
             self.write(run, at + n, (seen.word)(run, at + n));
@@ -206,7 +228,7 @@ impl Spec {
             for n in 0..WINDOW_WORDS as u16 {
                 let at = (REGS_OFFSET / 8) as u16 + n;
                 let word = match n {
-                    0..=30 => x[usize::from(n)],
+                    0..=30 if x[usize::from(n)] != super::ANY => x[usize::from(n)],
                     32 => pc,
                     _ => (seen.word)(run, at),
                 };
@@ -233,7 +255,16 @@ impl Spec {
                 }
                 self.vcpu(vm, index).at += 1;
                 let [value, arg1, arg2, arg3] = x;
-                Flow::Exit(Exit { value, arg1, arg2, arg3, ..Exit::of(exit::CALL) }, Open::Call)
+                Flow::Exit(
+                    Exit {
+                        value,
+                        arg1,
+                        arg2,
+                        arg3,
+                        ..Exit::of(exit::CALL)
+                    },
+                    Open::Call,
+                )
             }
             Step::Smc(x) => {
                 self.vcpu(vm, index).x[..4].copy_from_slice(&x);
@@ -250,14 +281,22 @@ impl Spec {
                 if vcpu.taken.replace(vcpu.at) == Some(vcpu.at) {
                     return Flow::Next;
                 }
-                let reason = if step == Step::Irq { exit::IRQ } else { exit::SERROR };
+                let reason = if step == Step::Irq {
+                    exit::IRQ
+                } else {
+                    exit::SERROR
+                };
                 Flow::Exit(Exit::of(reason), Open::Nothing)
             }
             Step::Sysreg(iss, value) => {
                 self.vcpu(vm, index).x[1] = value;
                 match iss {
                     super::SGI1R_WRITE => {
-                        let out = Exit { write: 1, value, ..Exit::of(exit::SYSREG) };
+                        let out = Exit {
+                            write: 1,
+                            value,
+                            ..Exit::of(exit::SYSREG)
+                        };
                         Flow::Exit(out, Open::Register(None))
                     }
                     _ => Flow::Exception(UNDEF, None),
@@ -280,10 +319,22 @@ impl Spec {
     fn data(&mut self, vm: u16, index: u64, ipa: u64, rt: Option<u8>, store: Option<u64>) -> Flow {
         let (page, write) = (ipa / 4096, store.is_some());
         let caches = self.vcpu(vm, index).caches;
-        let Some(it) = self.vms.get_mut(&vm) else { return Flow::Next };
+        let Some(it) = self.vms.get_mut(&vm) else {
+            return Flow::Next;
+        };
         let Some(mapped) = it.maps.get(&page).copied() else {
-            let device = Exit { ipa, size: 8, write: write.into(), value: store.unwrap_or(0), ..Exit::of(exit::MMIO) };
-            let open = if write { Open::DeviceWrite } else { Open::DeviceRead(rt.unwrap_or(31)) };
+            let device = Exit {
+                ipa,
+                size: 8,
+                write: write.into(),
+                value: store.unwrap_or(0),
+                ..Exit::of(exit::MMIO)
+            };
+            let open = if write {
+                Open::DeviceWrite
+            } else {
+                Open::DeviceRead(rt.unwrap_or(31))
+            };
             return match (it.protected, it.is_ram(page), it.is_device(page), rt) {
                 (true, true, ..) | (false, _, _, None) => Flow::missing(page, write),
                 (true, _, true, Some(_)) | (false, _, _, Some(_)) => Flow::Exit(device, open),
@@ -318,7 +369,9 @@ impl Spec {
 
     fn fetch(&mut self, vm: u16, ipa: u64) -> Flow {
         let page = ipa / 4096;
-        let Some(it) = self.vms.get_mut(&vm) else { return Flow::Next };
+        let Some(it) = self.vms.get_mut(&vm) else {
+            return Flow::Next;
+        };
         it.touch(page);
         match it.maps.get(&page) {
             Some(mapped) if mapped.exec => Flow::Saw(Event::Loaded(0)),
@@ -340,7 +393,7 @@ impl Vcpu {
         (self.base, self.at, self.open) = (entry, 0, Open::Nothing);
         self.steps.clear();
         self.taken = None;
-        (self.x, self.caches, self.late) = ([0; 31], false, None);
+        (self.x, self.caches, self.late, self.far) = ([0; 31], false, None, 0);
     }
 
     /// `x[rt]` becomes `value`; 31 is the zero register.
