@@ -1,8 +1,10 @@
 //! Reading the tables.
 
+use super::std::vec::Vec;
 use super::{Fixture, G, K4, M2, RWX, VM, ipa, leaf};
 use crate::addr::{Pfn, Size};
 use crate::machine::Stage2Root;
+use crate::stage2::walk::Slot;
 use crate::stage2::{Geometry, Lookup, Note, Stage2};
 
 fn hole(size: Size) -> Lookup {
@@ -91,6 +93,31 @@ fn next_leaf_in_order_from_within() {
     assert_eq!(next(5 * G - K4), Some(4 * G));
     assert_eq!(next(5 * G), Some(7 * G + K4));
     assert_eq!(next(7 * G + 2 * K4), None);
+}
+
+#[test]
+fn the_others_of_a_table_neighbours_first() {
+    for index in [0, 1, 300, 511] {
+        let table = Pfn(5);
+        let level = 2;
+        let slot = Slot {
+            table,
+            index,
+            level,
+        };
+        let others: Vec<_> = slot.others().collect();
+        assert_eq!(others.len(), 511);
+        assert!(
+            others
+                .iter()
+                .all(|slot| (slot.table, slot.level) == (table, level))
+        );
+        let mut indices: Vec<_> = others.iter().map(|slot| slot.index).collect();
+        assert_eq!(indices[..2], [(index + 511) % 512, (index + 1) % 512]);
+        indices.push(index);
+        indices.sort();
+        assert!(indices.into_iter().eq(0..512));
+    }
 }
 
 #[test]
