@@ -49,6 +49,12 @@ pub fn dsb_ish() {
     unsafe { asm!("dsb ish", options(nostack, preserves_flags)) }
 }
 
+/// All earlier accesses and maintenance complete, for this CPU.
+pub fn dsb_nsh() {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb nsh", options(nostack, preserves_flags)) }
+}
+
 /// All earlier stores complete, inner shareable.
 pub fn dsb_ishst() {
     // SAFETY: a barrier.

@@ -9,6 +9,7 @@ use crate::{crash, glue, psci, smc, switch};
 use hyp_core::abi::smccc;
 use hyp_core::addr::Ipa;
 use hyp_core::memory::{HostFault, HostFaultAction};
+use hyp_core::smc::{HostSmc, host_smc};
 use hyp_core::vcpu::esr::{Class, Esr, Fault};
 use hyp_core::vcpu::inject::Kind;
 
@@ -75,26 +76,17 @@ fn call(frame: &mut Frame) {
     }
 }
 
-/// SMCs: PSCI through the relay, the architecture's discovery and workarounds to firmware, all
-/// else is not there.
+/// SMCs: hyp-core says which; power through the relay, the rest is not there.
 fn firmware_call(frame: &mut Frame) {
     let args = [frame.x[0], frame.x[1], frame.x[2], frame.x[3]];
-    if let Some(results) = psci::relay(args) {
-        frame.x[..4].copy_from_slice(&results);
-        return;
-    }
-    let forward = matches!(
-        u32::try_from(args[0]),
-        Ok(smccc::SMCCC_VERSION
-            | smccc::SMCCC_ARCH_FEATURES
-            | smccc::SMCCC_ARCH_WORKAROUND_1
-            | smccc::SMCCC_ARCH_WORKAROUND_2
-            | smccc::SMCCC_ARCH_WORKAROUND_3)
-    );
-    if forward {
-        frame.x[..4].copy_from_slice(&smc::call(args));
-    } else {
-        frame.x[0] = smccc::NOT_SUPPORTED;
+    let results = match host_smc(args[0]) {
+        HostSmc::Psci => psci::relay(args),
+        HostSmc::Forward => Some(smc::call(args)),
+        HostSmc::Refuse => None,
+    };
+    match results {
+        Some(results) => frame.x[..4].copy_from_slice(&results),
+        None => frame.x[0] = smccc::NOT_SUPPORTED,
     }
 }
 

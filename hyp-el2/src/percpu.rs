@@ -54,8 +54,10 @@ pub struct PerCpu {
     pub argument: AtomicU64,
     /// `VTTBR_EL2` of what this CPU runs: a crash on another CPU takes the table away.
     pub vttbr: AtomicU64,
-    /// 0 while the host runs, else VMID << 16 | 1 << 8 | affinity 0 of the vCPU.
+    /// 0 while the host runs, else VMID << 16 | 1 << 8 | number of the vCPU.
     pub runs: AtomicU32,
+    /// The vCPU that this CPU loaded last, in the same form.
+    pub last_guest: AtomicU32,
     /// The host's EL1 state while a vCPU is loaded; this CPU's only.
     pub host: UnsafeCell<HostState>,
 }
@@ -86,6 +88,7 @@ pub unsafe fn init(first: Pfn, mpidrs: &[u64]) {
             argument: AtomicU64::new(0),
             vttbr: AtomicU64::new(0),
             runs: AtomicU32::new(0),
+            last_guest: AtomicU32::new(0),
             host: UnsafeCell::new(HostState::new()),
         };
         // SAFETY: the caller gave the frames; a page holds a record (asserted above).

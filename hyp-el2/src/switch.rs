@@ -18,6 +18,7 @@ pub mod traps;
 use crate::cpu::{get, has_pauth, isb, set};
 use crate::percpu;
 use core::sync::atomic::Ordering;
+use hyp_core::addr::VcpuId;
 use hyp_core::machine::{RunParams, Stage2Root, Trap};
 use hyp_core::vcpu::context::{Context, Fp, SYS_REGS, SysReg};
 use hyp_core::vcpu::esr::{Class, Esr};
@@ -95,6 +96,11 @@ pub fn load(context: &mut Context, params: &RunParams) {
     set!("tcr_el1", host.sys[SysReg::TcrEl1 as usize] | NO_WALKS);
     isb();
     set_stage2(vttbr(params.stage2), cpu);
+    let vcpu = VcpuId::from_affinity(params.mpidr & 0xffff).map_or(0, |id| u32::from(id.0));
+    let runs = u32::from(params.stage2.vm.0) << 16 | 1 << 8 | vcpu;
+    if cpu.last_guest.swap(runs, Ordering::Relaxed) != runs {
+        forget_other_vcpus();
+    }
     traps::guest(params);
     sysregs::restore(&context.sys, pauth);
     timer::load(context, params);
@@ -106,11 +112,17 @@ pub fn load(context: &mut Context, params: &RunParams) {
     isb();
     set!("tcr_el1", context[SysReg::TcrEl1]);
     isb();
-    let vcpu = (params.mpidr & 0xff) as u32;
-    cpu.runs.store(
-        u32::from(params.stage2.vm.0) << 16 | 1 << 8 | vcpu,
-        Ordering::Relaxed,
-    );
+    cpu.runs.store(runs, Ordering::Relaxed);
+}
+
+/// Drops this CPU's translations under the VMID just loaded. vCPUs of one VM share the VMID, but
+/// each may use an ASID for tables of its own, as each CPU may: what one left in this TLB is not
+/// the other's (DDI 0487 D8.16.2, translations are private to a PE).
+fn forget_other_vcpus() {
+    isb();
+    // SAFETY: TLB maintenance only makes the CPU walk again.
+    unsafe { core::arch::asm!("tlbi vmalle1", options(nostack, preserves_flags)) }
+    crate::cpu::dsb_nsh();
 }
 
 /// Runs the loaded vCPU until it traps.
