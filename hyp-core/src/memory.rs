@@ -23,7 +23,7 @@ pub use bank::{Range, Ranges};
 pub use frame::{FrameState, FrameWord};
 pub use give::{Clean, InTransit};
 pub use host_fault::{HostFault, HostFaultAction};
-pub use take::For;
+pub use take::{For, Owner};
 
 use crate::abi::Error;
 use crate::addr::{Pfn, VmId};

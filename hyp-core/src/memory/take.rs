@@ -2,7 +2,7 @@
 
 use super::{FrameState, Memory, Range};
 use crate::abi::Error;
-use crate::addr::{BLOCK_FRAMES, Ipa, Pfn, Size};
+use crate::addr::{BLOCK_FRAMES, Ipa, PAGE_SIZE, Pfn, Size, VmId};
 use crate::machine::Machine;
 use crate::stage2::UnmapError;
 
@@ -22,6 +22,29 @@ pub enum For {
     Vm,
     /// The host's pool itself.
     HostPool,
+}
+
+/// Whose taken frames become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// Ward's, for this VM or ([`VmId::HOST`]) for itself.
+    Hyp(VmId),
+    /// This protected VM's, from this IPA on.
+    Vm(VmId, Ipa),
+}
+
+impl Owner {
+    /// The record of the `n`th frame of the range.
+    fn state(self, n: u64) -> FrameState {
+        match self {
+            Owner::Hyp(for_vm) => FrameState::Hyp { for_vm },
+            Owner::Vm(vm, first) => FrameState::Vm {
+                vm,
+                ipa: Ipa::containing(first.as_u64() + n * PAGE_SIZE),
+                shared: false,
+            },
+        }
+    }
 }
 
 impl<M: Machine> Memory<M> {
@@ -48,9 +71,8 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Takes the range from the host: unmapped and invalidated, then recorded as `new` says for
-    /// each frame. After [`Memory::check_take`] under the same lock this cannot fail.
-    pub fn take(&mut self, machine: &M, range: Range, new: impl Fn(u64) -> FrameState) {
+    /// Takes the range from the host: unmapped and invalidated, then recorded as the new owner's. After [`Memory::check_take`] under the same lock this cannot fail.
+    pub fn take(&mut self, machine: &M, range: Range, owner: Owner) {
         if range.frames == BLOCK_FRAMES && range.first.0.is_multiple_of(BLOCK_FRAMES) {
             self.unmap_host(machine, range.first, Size::Block2M);
         } else {
@@ -59,7 +81,7 @@ impl<M: Machine> Memory<M> {
             }
         }
         for n in 0..range.frames {
-            self.set(range.first.add(n), new(n));
+            self.set(range.first.add(n), owner.state(n));
         }
     }
 

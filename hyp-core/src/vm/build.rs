@@ -7,7 +7,7 @@ use crate::abi::{
 use crate::addr::{Pfn, VmId};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
-use crate::memory::{For, FrameState, InTransit, Range};
+use crate::memory::{For, InTransit, Owner, Range};
 use crate::run::Vcpu;
 use crate::stage2::Stage2;
 use crate::ward::Ward;
@@ -64,8 +64,8 @@ impl<M: Machine> Ward<M> {
                 let (mut memory, _) = self.memory.lock(&mut order);
                 memory.check_take(record, For::Vm)?;
                 memory.check_take(root, For::Vm)?;
-                memory.take(&self.machine, record, |_| FrameState::Hyp { for_vm: id });
-                memory.take(&self.machine, root, |_| FrameState::Hyp { for_vm: id });
+                memory.take(&self.machine, record, Owner::Hyp(id));
+                memory.take(&self.machine, root, Owner::Hyp(id));
             }
             self.zero(record);
             self.zero(root);
@@ -117,7 +117,7 @@ impl<M: Machine> Ward<M> {
                 })?;
                 memory.check_take(record, For::Vm)?;
                 memory.pin(run)?;
-                memory.take(&self.machine, record, |_| FrameState::Hyp { for_vm: id });
+                memory.take(&self.machine, record, Owner::Hyp(id));
             }
             self.zero(record);
             let placed = self.machine.place(record.first, record.frames, Vcpu::new());
@@ -202,7 +202,7 @@ impl<M: Machine> Ward<M> {
         {
             let (mut memory, _) = self.memory.lock(order);
             memory.check_take(range, purpose)?;
-            memory.take(&self.machine, range, |_| FrameState::Hyp { for_vm });
+            memory.take(&self.machine, range, Owner::Hyp(for_vm));
         }
         self.zero(range);
         Ok(())

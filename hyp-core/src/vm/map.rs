@@ -6,7 +6,7 @@ use crate::abi::Error;
 use crate::addr::{Ipa, PAGE_SIZE, Pfn, Size};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
-use crate::memory::{For, FrameState, Range};
+use crate::memory::{For, Owner, Range};
 use crate::stage2::{Attrs, MapError, MemoryKind};
 use crate::ward::Ward;
 
@@ -104,18 +104,14 @@ impl<M: Machine> Ward<M> {
         vm: &mut Vm<M>,
         leaf: LeafRequest,
         frames: Range,
-        prepare: impl Fn(&M, Pfn),
+        prepare: fn(&M, Pfn),
     ) -> Result<(), Error> {
         let id = vm.id;
         {
             let (mut memory, _) = self.memory.lock(order);
             memory.check_take(frames, For::Vm)?;
             vm.check_map(&self.machine, leaf, frames.first)?;
-            memory.take(&self.machine, frames, |n| FrameState::Vm {
-                vm: id,
-                ipa: Ipa::containing(leaf.ipa.as_u64() + n * PAGE_SIZE),
-                shared: false,
-            });
+            memory.take(&self.machine, frames, Owner::Vm(id, leaf.ipa));
         }
         for n in 0..frames.frames {
             prepare(&self.machine, frames.first.add(n));
