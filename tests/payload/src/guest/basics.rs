@@ -133,9 +133,20 @@ fn identification() -> Result<(), Wrong> {
 }
 
 fn hidden() -> Result<(), Wrong> {
-    for which in [Trapped::HcrEl2, Trapped::Pmcr, Trapped::Erridr, Trapped::Zcr, Trapped::ImplementationDefined] {
-        let result = probe::sysreg(which);
-        holds("UNDEF", result.is_err_and(|fault| fault.is_undefined()))?;
+    let registers = [
+        ("HCR_EL2 is not UNDEF", Trapped::HcrEl2),
+        ("PMCR_EL0 is not UNDEF", Trapped::Pmcr),
+        ("ERRIDR_EL1 is not UNDEF", Trapped::Erridr),
+        ("ZCR_EL1 is not UNDEF", Trapped::Zcr),
+        ("S3_7_C15_C15_7 is not UNDEF", Trapped::ImplementationDefined),
+    ];
+    // CPACR_EL1's own traps for SVE and SME would come first.
+    let cpacr = read_sysreg!("cpacr_el1");
+    write_sysreg!("cpacr_el1", cpacr | 3 << 16 | 3 << 24);
+    let defined = registers.iter().find(|(_, which)| !probe::sysreg(*which).is_err_and(|fault| fault.is_undefined()));
+    write_sysreg!("cpacr_el1", cpacr);
+    if let Some((what, _)) = defined {
+        return holds(what, false);
     }
     let unallocated = probe::sysreg(Trapped::UnallocatedId);
     holds("an unallocated ID register reads zero", unallocated == Ok(0))

@@ -78,7 +78,7 @@ fn one(instruction: Instruction, (x0, x6, x7): (u64, u64, u64)) -> Result<(), Wr
     if instruction == Instruction::Store && x6 == ABSENT {
         same("what was stored", memory::peek(ABSENT), given.x[5])?;
     }
-    for n in 0..31 {
+    for (n, name) in GENERAL.iter().enumerate() {
         let result = match instruction {
             Instruction::Hvc => n < 4,
             Instruction::Load => n == 5,
@@ -86,7 +86,7 @@ fn one(instruction: Instruction, (x0, x6, x7): (u64, u64, u64)) -> Result<(), Wr
             _ => false,
         };
         if !result {
-            same(GENERAL[n], found.x[n], given.x[n])?;
+            same(name, found.x[n], given.x[n])?;
         }
     }
     for (found, given) in found.v.iter().zip(&given.v) {

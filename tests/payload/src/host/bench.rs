@@ -21,7 +21,7 @@ pub(crate) fn run(env: &Env) {
     TICK.store(0, Ordering::Relaxed);
     let result = guest(env).and_then(|()| verification(env)).and_then(|()| destruction(env));
     if let Err(why) = result {
-        println!("bench: FAIL: {}", why.0.get());
+        println!("bench: FAIL: {}", why.text().get());
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn run(env: &Env) {
     device::STORY.store(true, Ordering::Relaxed);
     match tell(env) {
         Ok(()) => println!("WARD-DEMO: guest reported success"),
-        Err(why) => println!("demo: FAIL: {}", why.0.get()),
+        Err(why) => println!("demo: FAIL: {}", why.text().get()),
     }
     println!("WARD-DEMO: done");
 }

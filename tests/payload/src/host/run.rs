@@ -26,10 +26,7 @@ impl Vm {
     pub(crate) fn step(&self, vcpu: usize) -> Outcome<Result<u64, Error>> {
         self.prepare(vcpu);
         let searched = SEARCH.load(Ordering::Relaxed);
-        let tick = TICK.load(Ordering::Relaxed);
-        if tick != 0 && read_sysreg!("cntp_ctl_el0") & 3 != 1 {
-            gic::arm_physical_timer(time::ticks_of_us(u64::from(tick)));
-        }
+        tick();
         let result = if searched {
             match scan::run_searched(self.id, vcpu as u64, self.run_pages[vcpu])? {
                 (0, reason) => Ok(reason),
@@ -197,6 +194,14 @@ impl Vm {
                 state.pending[target] |= 1 << id;
             }
         }
+    }
+}
+
+/// Has this CPU interrupted soon, if it is not already: a guest may run or wait for ever.
+pub(crate) fn tick() {
+    let tick = TICK.load(Ordering::Relaxed);
+    if tick != 0 && read_sysreg!("cntp_ctl_el0") & 3 != 1 {
+        gic::arm_physical_timer(time::ticks_of_us(u64::from(tick)));
     }
 }
 

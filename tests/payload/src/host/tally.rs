@@ -38,7 +38,7 @@ pub(crate) fn run(env: &Env, suite: &str, tests: &[Test]) {
         let outcome = (test.run)(env).and_then(|()| env.all_back(before));
         match &outcome {
             Ok(()) => println!("TEST {suite}::{} ... ok", test.name),
-            Err(why) => println!("TEST {suite}::{} ... FAIL: {}", test.name, why.0.get()),
+            Err(why) => println!("TEST {suite}::{} ... FAIL: {}", test.name, why.text().get()),
         }
         count(outcome.is_ok());
     }

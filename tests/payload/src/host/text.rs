@@ -1,5 +1,6 @@
 //! Text of bounded length, and why a test failed.
 
+use crate::rt::lock::Lock;
 use core::fmt::{self, Write};
 
 /// Up to 200 bytes of text; what is too long is cut.
@@ -28,8 +29,11 @@ impl Write for Text {
     }
 }
 
+/// Texts of the last failures: a result that carries one is small.
+static TEXTS: Lock<([Text; 32], usize)> = Lock::new(([Text::EMPTY; 32], 0));
+
 /// Why a test failed.
-pub(crate) struct Fail(pub(crate) Text);
+pub(crate) struct Fail(usize);
 
 impl Fail {
     /// A reason.
@@ -37,7 +41,16 @@ impl Fail {
         let mut text = Text::EMPTY;
         // Text takes anything.
         let _ = text.write_fmt(args);
-        Fail(text)
+        let mut texts = TEXTS.lock();
+        let number = texts.1;
+        texts.0[number % 32] = text;
+        texts.1 += 1;
+        Fail(number)
+    }
+
+    /// The reason.
+    pub(crate) fn text(&self) -> Text {
+        TEXTS.lock().0[self.0 % 32]
     }
 }
 

@@ -16,7 +16,7 @@ use hyp_core::abi::{Call, Error, VM_PROTECTED, VM_RECORD_FRAMES};
 /// vCPUs of the test guest.
 pub(crate) const VCPUS: usize = 2;
 /// Ranges of frames that Ward may have at once for all VMs.
-const MAX_GIVEN: usize = 1024;
+const MAX_GIVEN: usize = 2048;
 
 /// Frames that left the host for a VM.
 #[derive(Clone, Copy)]
@@ -254,6 +254,11 @@ impl Vm {
     /// Notes frames that the test gave by itself.
     pub(crate) fn took(&self, pa: u64, frames: u64, ipa: u64) {
         note(self.id, pa, frames, Some(ipa));
+    }
+
+    /// Notes a frame that the test donated by itself.
+    pub(crate) fn took_by_ward(&self, pa: u64) {
+        note(self.id, pa, 1, None);
     }
 
     /// Strikes a frame from the books that came back by another call.

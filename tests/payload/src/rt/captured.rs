@@ -31,19 +31,16 @@ pub(crate) enum Instruction {
 
 /// Loads all registers, runs the instruction, captures all registers.
 pub(crate) fn run(instruction: Instruction, registers: &mut Registers) {
+    let routine: unsafe extern "C" fn(*mut Registers) = match instruction {
+        Instruction::Hvc => ward_captured_hvc,
+        Instruction::Wfi => ward_captured_wfi,
+        Instruction::Load => ward_captured_load,
+        Instruction::Store => ward_captured_store,
+        Instruction::Spin => ward_captured_spin,
+    };
     // SAFETY: each routine keeps the registers that the compiler may use, and changes memory only
     // where its caller said: pages in which no Rust object lies.
-    match instruction {
-        Instruction::Hvc => unsafe { ward_captured_hvc(registers) },
-        // SAFETY: as above.
-        Instruction::Wfi => unsafe { ward_captured_wfi(registers) },
-        // SAFETY: as above.
-        Instruction::Load => unsafe { ward_captured_load(registers) },
-        // SAFETY: as above.
-        Instruction::Store => unsafe { ward_captured_store(registers) },
-        // SAFETY: as above.
-        Instruction::Spin => unsafe { ward_captured_spin(registers) },
-    }
+    unsafe { routine(registers) };
 }
 
 // x0: 31 general registers, then 32 FP registers from byte 256. SP is the one register that stays

@@ -322,7 +322,7 @@ fn changed_from_another_cpu(env: &Env) -> Outcome {
     });
     same!(writes.load(Ordering::Relaxed), 0, "writes that went through");
     ensure!(result.is_ok(), "verification while the images are attacked: {result:?}");
-    vm.shut_down().map_err(|why| Fail::new(format_args!("the guest does not run: {}", why.0.get())))?;
+    vm.shut_down().map_err(|why| Fail::new(format_args!("the guest does not run: {}", why.text().get())))?;
     let _ = host_call(Call::VmPowerOff, &[vm.id]);
     vm.destroy()
 }

@@ -1,6 +1,6 @@
 //! Attacks on what a guest has, and on what Ward has.
 
-use crate::host::attack;
+use crate::host::{attack, run};
 use crate::host::calls::{ok, refused};
 use crate::host::env::Env;
 use crate::host::tally::{Test, smp_test, test};
@@ -68,6 +68,7 @@ fn register_window(env: &Env) -> Outcome {
         for n in 0..WINDOW_WORDS as u64 {
             memory::poke(page + REGS_OFFSET + 8 * n, 0xbad0_0000 + n);
         }
+        run::tick();
         let result = crate::host::calls::host_call(Call::VcpuRun, &[vm.id, 0]);
         ensure!(matches!(result, Ok(_) | Err(Error::InvalidArgument)), "run with REGS_DIRTY: {result:?}");
         for n in 0..WINDOW_WORDS as u64 {

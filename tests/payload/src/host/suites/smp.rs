@@ -5,7 +5,7 @@ use crate::host::env::Env;
 use crate::host::tally::{Test, smp_test};
 use crate::host::text::{Fail, Outcome};
 use crate::host::vm::Vm;
-use crate::host::others;
+use crate::host::{others, run};
 use crate::protocol::{SPARE, mode};
 use crate::rt::lock::Lock;
 use crate::rt::pages;
@@ -36,7 +36,8 @@ fn while_spinning(vm: &Vm, here: impl FnOnce() -> Outcome) -> Outcome {
             // The first of these exits reads the mode, the next is the spin.
             for _ in 0..4 {
                 match vm.step(0) {
-                    Ok(Ok(_)) => {}
+                    // Busy: the other CPU was faster.
+                    Ok(Ok(_) | Err(Error::Busy)) => {}
                     Ok(Err(error)) => {
                         if stop.load(Ordering::Relaxed) || error == Error::BadState {
                             return;
@@ -84,6 +85,7 @@ fn run_running(env: &Env) -> Outcome {
     let vm = Vm::verified(env)?;
     while_spinning(&vm, || {
         for _ in 0..2_000_000 {
+            run::tick();
             match host_call(Call::VcpuRun, &[vm.id, 0]) {
                 Err(Error::Busy) => return Ok(()),
                 // It was between two runs: settle the exit for the other CPU.
