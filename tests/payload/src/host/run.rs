@@ -104,11 +104,10 @@ impl Vm {
         let mut state = self.state.lock();
         let mut gic = state.gic[vcpu];
         for id in 0..32 {
-            if state.pending[vcpu] >> id & 1 != 0 {
-                if let Some(slot) = gic.lr[..4].iter_mut().find(|lr| **lr >> 62 == 0) {
-                    *slot = list_register(id);
-                    state.pending[vcpu] &= !(1 << id);
-                }
+            let free = gic.lr[..4].iter_mut().find(|lr| **lr >> 62 == 0);
+            if let Some(slot) = free.filter(|_| state.pending[vcpu] >> id & 1 != 0) {
+                *slot = list_register(id);
+                state.pending[vcpu] &= !(1 << id);
             }
         }
         gic.hcr = 1;

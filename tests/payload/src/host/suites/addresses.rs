@@ -41,7 +41,7 @@ fn wrong_pas(env: &Env, good: u64) -> [u64; 12] {
         good | 1 << 63,
         1 << 52,
         u64::MAX,
-        u64::MAX & !0xfff,
+        !0xfff,
         end.next_multiple_of(1 << 30) + (1 << 30),
         env.board.uart,
         env.board.gicd,
@@ -133,7 +133,7 @@ fn in_verified(env: &Env, args: fn(u64, u64) -> [u64; 5], at: usize, ipa: bool) 
     let vm = Vm::verified(env)?;
     let good = pages::take_one();
     let result = if ipa {
-        [SPARE + 1, SPARE + 2048, 1 << 52, SPARE | 1 << 63, u64::MAX, u64::MAX & !0xfff, 0].iter().try_for_each(|wrong| {
+        [SPARE + 1, SPARE + 2048, 1 << 52, SPARE | 1 << 63, u64::MAX, !0xfff, 0].iter().try_for_each(|wrong| {
             let mut args = args(vm.id, good);
             args[at] = *wrong;
             refused_as(Call::VmMap, &args, WRONG)
@@ -166,8 +166,8 @@ fn io(env: &Env, at: usize) -> Outcome {
     ensure!(vm.boot_info(&env.owner.signed()).is_ok(), "manifest refused");
     let uart = env.board.uart;
     let wrong = [
-        [uart + 1, uart + 8, uart | 1 << 63, 1 << 52, u64::MAX, u64::MAX & !0xfff],
-        [MMIO + 1, MMIO + 8, MMIO | 1 << 63, 1 << 52, u64::MAX, u64::MAX & !0xfff],
+        [uart + 1, uart + 8, uart | 1 << 63, 1 << 52, u64::MAX, !0xfff],
+        [MMIO + 1, MMIO + 8, MMIO | 1 << 63, 1 << 52, u64::MAX, !0xfff],
     ];
     for value in wrong[at % 2] {
         let mut args = [vm.id, MMIO, uart, 1, 0, 0];
@@ -194,7 +194,7 @@ fn ranges(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
     let end = env.board.ram.get().iter().map(|bank| bank.end).max().unwrap_or(0);
     let beyond = end.next_multiple_of(1 << 30);
-    for (start, frames) in [(beyond - 4096, 2), (u64::MAX & !0xfff, 2), ((1 << 52) - 4096, 512), (env.board.uart, 2)] {
+    for (start, frames) in [(beyond - 4096, 2), (!0xfff, 2), ((1 << 52) - 4096, 512), (env.board.uart, 2)] {
         refused_as(Call::VmDonate, &[vm.id, start, frames], &[Error::BadAddress])?;
         refused_as(Call::HostDonate, &[start, frames], &[Error::BadAddress])?;
     }

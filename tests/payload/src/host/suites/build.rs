@@ -165,12 +165,12 @@ fn impossible(env: &Env) -> Outcome {
     let bad = |wrong: &Manifest| refuse(env, &env.owner.sign(wrong), &[Error::BadManifest]);
     let twice = Region { kind: RegionKind::Mmio, ipa: RAM, size: PAGE };
     bad(&env.owner.rebuilt(&[regions[0], regions[1], twice], images))?; // overlapping regions
-    let far = Region { kind: RegionKind::Mmio, ipa: u64::MAX & !0xfff, size: PAGE };
+    let far = Region { kind: RegionKind::Mmio, ipa: !0xfff, size: PAGE };
     bad(&env.owner.rebuilt(&[regions[0], regions[1], far], images))?; // wraps
     let beyond = Region { kind: RegionKind::Mmio, ipa: 1 << 52, size: PAGE };
     bad(&env.owner.rebuilt(&[regions[0], regions[1], beyond], images))?; // outside the IPA space
     bad(&env.owner.rebuilt(&regions[1..], images))?; // images outside RAM
-    for ipa in [MMIO, NOWHERE, RAM + RAM_SIZE, RAM + 8, u64::MAX & !0xfff] {
+    for ipa in [MMIO, NOWHERE, RAM + RAM_SIZE, RAM + 8, !0xfff] {
         bad(&env.owner.rebuilt(regions, &[images[0], Image { ipa, ..images[1] }]))?;
     }
     for size in [0, RAM_SIZE + 1, u64::MAX] {

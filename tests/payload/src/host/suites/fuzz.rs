@@ -125,7 +125,7 @@ fn argument(env: &Env, frames: u64, random: &mut Random) -> u64 {
     match random.below(12) {
         0 => random.next(),
         1 => random.next() & 0x000f_ffff_ffff_f000,
-        2 => random.pick(&[0, 1, 2, 3, 9, 64, 511, 512, 513, 4096, u64::MAX, 1 << 52, u64::MAX & !0xfff]),
+        2 => random.pick(&[0, 1, 2, 3, 9, 64, 511, 512, 513, 4096, u64::MAX, 1 << 52, !0xfff]),
         3 => random.pick(&[env.ward, env.board.uart, env.board.gicd, env.board.ram.get()[0].start]),
         4 => random.pick(&[RAM, SPARE, MMIO]),
         5 => frames + random.below(FRAMES) * pages::PAGE + random.pick(&[0, 0, 0, 8]),

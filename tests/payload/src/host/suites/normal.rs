@@ -187,7 +187,7 @@ fn unmap_wrong(env: &Env) -> Outcome {
     refused(Call::VmUnmap, &[vm.id, SPARE, 0], Error::NotFound)?;
     refused(Call::VmUnmap, &[vm.id, NOWHERE, 9], Error::NotFound)?;
     refused(Call::VmUnmap, &[vm.id, RAM + 8, 0], Error::BadAddress)?;
-    refused(Call::VmUnmap, &[vm.id, u64::MAX & !0xfff, 0], Error::BadAddress)?;
+    refused(Call::VmUnmap, &[vm.id, !0xfff, 0], Error::BadAddress)?;
     refused(Call::VmUnmap, &[vm.id, RAM, 4], Error::InvalidArgument)?;
     ok(Call::VmUnmap, &[vm.id, RAM, 0])?;
     refused(Call::VmUnmap, &[vm.id, RAM, 0], Error::NotFound)?;

@@ -37,10 +37,10 @@ fn round(env: &Env, n: u64) -> Outcome {
     let vm = Vm::verified(env)?;
     same!(vm.ask(mode::HIDE, SPARE + n % 64 * 4096)?, 0, "secrets written");
     same!(vm.ask(mode::VERIFY, SPARE + n % 64 * 4096)?, 0, "words of the guest that changed");
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         same!(vm.ask(mode::SHARE, SPARE + n % 64 * 4096)?, 0, "MEM_SHARE");
     }
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         vm.shut_down()?;
         vm.destroy()
     } else {
