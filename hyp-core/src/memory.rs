@@ -129,24 +129,26 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Pins a host frame so that it cannot be given away: Ward or a device uses it.
+    /// May a host frame be pinned, so that it cannot be given away: Ward or a device uses it?
     ///
     /// # Errors
     /// [`Error::BadAddress`] for what is not RAM; [`Error::Denied`] for a frame that is not the
     /// host's, that is lent, or that has no room for another pin.
-    pub fn pin(&mut self, frame: Pfn) -> Result<(), Error> {
+    pub fn check_pin(&self, frame: Pfn) -> Result<(), Error> {
         match self.ram_state(frame)? {
-            FrameState::Host { pins, lent: 0 } if pins < u16::MAX => {
-                self.set(
-                    frame,
-                    FrameState::Host {
-                        pins: pins + 1,
-                        lent: 0,
-                    },
-                );
-                Ok(())
-            }
+            FrameState::Host { pins, lent: 0 } if pins < u16::MAX => Ok(()),
             _ => Err(Error::Denied),
+        }
+    }
+
+    /// Pins it, after [`Memory::check_pin`] under the same lock.
+    pub fn pin(&mut self, frame: Pfn) {
+        match self.state(frame) {
+            Some(FrameState::Host { pins, lent }) if pins < u16::MAX => {
+                let pins = pins + 1;
+                self.set(frame, FrameState::Host { pins, lent });
+            }
+            other => unreachable!("pin of {frame:?} in {other:?}"),
         }
     }
 

@@ -104,6 +104,8 @@ pub struct Boot {
     pub manifest: Manifest,
     /// Hashing of the images.
     pub progress: Progress,
+    /// Pages of images that came in. None leaves again before the VM ends.
+    pub pages: u64,
     /// Hashing began: no more pages come in.
     pub verifying: bool,
 }

@@ -1,6 +1,7 @@
 //! What a refused call returns.
 
-/// Why a call was refused. A refused call has changed nothing (I9).
+/// Why a call was refused. A refused call has changed nothing (I9), but for [`Error::BadDigest`],
+/// which is the result of a check that was carried out: the VM is powered off then.
 ///
 /// The value is what `x0` holds, as a signed 64-bit number; 0 is success and [`AGAIN`] partial
 /// success.
@@ -19,7 +20,7 @@ pub enum Error {
     Denied = -4,
     /// The VM or vCPU is not in a state that permits the call.
     BadState = -5,
-    /// A vCPU is running, or another CPU is in the same VM's long call: try again later.
+    /// A vCPU is running: try again when it has left.
     Busy = -6,
     /// No VM or vCPU with that number.
     NotFound = -7,

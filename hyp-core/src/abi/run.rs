@@ -173,6 +173,7 @@ pub mod exit {
     pub const CALL: u64 = 9;
     /// A pool is empty: donate to the VM and run again. Shows nothing.
     pub const POOL: u64 = 10;
-    /// An SError interrupted the guest; it takes it as its own. Shows nothing.
+    /// An SError interrupted the guest; the host decides whether the guest takes one (VSE). Shows
+    /// nothing.
     pub const SERROR: u64 = 11;
 }

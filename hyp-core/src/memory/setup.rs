@@ -57,7 +57,6 @@ impl<M: Machine> Memory<M> {
             }
         }
         for n in 0..pool.frames {
-            machine.zero_frame(pool.first.add(n));
             memory.pool.push(machine, pool.first.add(n));
         }
         for &range in config.ram.as_slice() {

@@ -52,14 +52,22 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     /// [`Error::BadAddress`] unless all of it is RAM; [`Error::Denied`] if one frame is not an
-    /// idle frame of the host's; [`Error::NoMemory`] if the host's pool is short.
-    pub fn check_take(&self, range: Range, purpose: For) -> Result<(), Error> {
+    /// idle frame of the host's.
+    pub fn check_take(&self, range: Range) -> Result<(), Error> {
         self.check_ram(range)?;
         for n in 0..range.frames {
             if self.ram_state(range.first.add(n))? != FrameState::HOST_IDLE {
                 return Err(Error::Denied);
             }
         }
+        Ok(())
+    }
+
+    /// Has the host's pool the tables that splitting its map can take? The last thing to check.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] if not.
+    pub fn check_tables(&self, purpose: For) -> Result<(), Error> {
         let needed = match purpose {
             For::Vm => TAKE_TABLES,
             For::HostPool => RANGE_TABLES,
@@ -71,7 +79,8 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Takes the range from the host: unmapped and invalidated, then recorded as the new owner's. After [`Memory::check_take`] under the same lock this cannot fail.
+    /// Takes the range from the host: unmapped and invalidated, then recorded as the new owner's. After [`Memory::check_take`]
+    /// and [`Memory::check_tables`] under the same lock this cannot fail.
     pub fn take(&mut self, machine: &M, range: Range, owner: Owner) {
         if range.frames == BLOCK_FRAMES && range.first.0.is_multiple_of(BLOCK_FRAMES) {
             self.unmap_host(machine, range.first, Size::Block2M);
@@ -112,7 +121,7 @@ impl<M: Machine> Memory<M> {
     /// Adds frames that were taken and zeroed to the pool of the host's tables.
     pub fn add_to_pool(&mut self, machine: &M, range: Range) {
         for n in 0..range.frames {
-            self.pool.push(machine, range.first.add(n));
+            self.pool.push_zeroed(machine, range.first.add(n));
         }
     }
 }

@@ -37,6 +37,11 @@ impl Pool {
     /// Takes in a frame, whatever its contents, and zeroes it.
     pub fn push(&mut self, mem: &impl TableMemory, frame: Pfn) {
         mem.zero_frame(frame);
+        self.push_zeroed(mem, frame);
+    }
+
+    /// Takes in a frame that is all zero.
+    pub fn push_zeroed(&mut self, mem: &impl TableMemory, frame: Pfn) {
         mem.write_entry(frame, 0, self.head.pa());
         self.head = frame;
         self.len += 1;

@@ -130,7 +130,7 @@ pub const DISCLOSURE: &[Row] = &[
     Row {
         reason: exit::SERROR,
         name: "serror",
-        what: "An SError interrupted the guest, which takes it as its own.",
+        what: "An SError interrupted the guest; the host decides whether the guest takes one.",
         ..NOTHING
     },
 ];

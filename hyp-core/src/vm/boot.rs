@@ -61,6 +61,7 @@ impl<M: Machine> Ward<M> {
             vm.boot = Some(Boot {
                 manifest,
                 progress: Progress::new(),
+                pages: 0,
                 verifying: false,
             });
             Ok(())
@@ -131,7 +132,11 @@ impl<M: Machine> Ward<M> {
             let leaf = LeafRequest::new(first.as_u64(), leaf_order)?;
             self.donate_leaf(order, vm, leaf, frames, |machine, frame| {
                 machine.sync_frame(frame)
-            })
+            })?;
+            if let Some(boot) = &mut vm.boot {
+                boot.pages += size.frames();
+            }
+            Ok(())
         })
     }
 
@@ -152,10 +157,11 @@ impl<M: Machine> Ward<M> {
                 }
                 Lookup::Invalid { .. } => None,
             };
-            if !boot.verifying {
-                all_pages_present(&boot.manifest, frame_of)?;
-                boot.verifying = true;
+            // Every page of every image must be there before the first is hashed (kcore item 60).
+            if boot.pages != boot.manifest.total_pages() {
+                return Err(Error::BadState);
             }
+            boot.verifying = true;
             match boot
                 .progress
                 .step(&self.machine, &boot.manifest, frame_of, VERIFY_FRAMES)
@@ -164,10 +170,14 @@ impl<M: Machine> Ward<M> {
                 Ok(Step::Done) => {
                     vm.state = State::Verified;
                     let (entry, context) = (boot.manifest.entry, boot.manifest.boot_arg);
+                    let version = boot.manifest.image_version;
                     if let Some((_, power)) = vm.slot_mut(0) {
                         *power = Power::Pending { entry, context };
                     }
-                    self.log_below(order, format_args!("vm {}: verified", id.0));
+                    self.log_below(
+                        order,
+                        format_args!("vm {}: verified, image version {version}", id.0),
+                    );
                     Ok(Verified::All)
                 }
                 Err(refusal) => {
@@ -179,21 +189,4 @@ impl<M: Machine> Ward<M> {
             }
         })
     }
-}
-
-/// Every page of every image must be there before the first is hashed (kcore item 60).
-fn all_pages_present(
-    manifest: &Manifest,
-    frame_of: impl Fn(Ipa) -> Option<Pfn>,
-) -> Result<(), Error> {
-    for index in 0..manifest.images().len() {
-        let pages = manifest.image_pages(index).unwrap_or(0);
-        for page in 0..pages {
-            let ipa = manifest.image_page(index, page);
-            if ipa.and_then(&frame_of).is_none() {
-                return Err(Error::BadState);
-            }
-        }
-    }
-    Ok(())
 }

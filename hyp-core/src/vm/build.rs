@@ -62,8 +62,9 @@ impl<M: Machine> Ward<M> {
             let id = VmId(u16::try_from(number).map_err(|_| Error::NoMemory)?);
             {
                 let (mut memory, _) = self.memory.lock(&mut order);
-                memory.check_take(record, For::Vm)?;
-                memory.check_take(root, For::Vm)?;
+                memory.check_take(record)?;
+                memory.check_take(root)?;
+                memory.check_tables(For::Vm)?;
                 memory.take(&self.machine, record, Owner::Hyp(id));
                 memory.take(&self.machine, root, Owner::Hyp(id));
             }
@@ -115,8 +116,10 @@ impl<M: Machine> Ward<M> {
                     first: run,
                     frames: 1,
                 })?;
-                memory.check_take(record, For::Vm)?;
-                memory.pin(run)?;
+                memory.check_take(record)?;
+                memory.check_pin(run)?;
+                memory.check_tables(For::Vm)?;
+                memory.pin(run);
                 memory.take(&self.machine, record, Owner::Hyp(id));
             }
             self.zero(record);
@@ -148,7 +151,7 @@ impl<M: Machine> Ward<M> {
             vm.require(&[State::Ready, State::Verified])?;
             self.take_zeroed(order, range, vm.id, For::Vm)?;
             for n in 0..range.frames {
-                vm.pool.push(&self.machine, range.first.add(n));
+                vm.pool.push_zeroed(&self.machine, range.first.add(n));
             }
             Ok(())
         })
@@ -201,7 +204,8 @@ impl<M: Machine> Ward<M> {
     {
         {
             let (mut memory, _) = self.memory.lock(order);
-            memory.check_take(range, purpose)?;
+            memory.check_take(range)?;
+            memory.check_tables(purpose)?;
             memory.take(&self.machine, range, Owner::Hyp(for_vm));
         }
         self.zero(range);

@@ -109,8 +109,9 @@ impl<M: Machine> Ward<M> {
         let id = vm.id;
         {
             let (mut memory, _) = self.memory.lock(order);
-            memory.check_take(frames, For::Vm)?;
+            memory.check_take(frames)?;
             vm.check_map(&self.machine, leaf, frames.first)?;
+            memory.check_tables(For::Vm)?;
             memory.take(&self.machine, frames, Owner::Vm(id, leaf.ipa));
         }
         for n in 0..frames.frames {

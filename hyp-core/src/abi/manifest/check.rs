@@ -104,6 +104,11 @@ impl Manifest {
         self.in_region(RegionKind::Mmio, ipa, bytes)
     }
 
+    /// Pages of all images.
+    pub fn total_pages(&self) -> u64 {
+        self.images().iter().map(|image| image.pages()).sum()
+    }
+
     /// Pages of image `index`; `None` when there is no such image.
     pub fn image_pages(&self, index: usize) -> Option<u64> {
         self.images().get(index).map(|image| image.pages())

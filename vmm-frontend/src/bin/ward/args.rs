@@ -107,7 +107,7 @@ pub struct BundleArgs {
     /// Its x0 [default: the address of the first device tree, or 0]
     #[arg(long, value_name = "VALUE", value_parser = number)]
     pub boot_arg: Option<u64>,
-    /// Your own count of versions; shown by Ward
+    /// Your own count of versions; in Ward's log when the guest is verified
     #[arg(long, value_name = "N", default_value = "0", value_parser = number)]
     pub image_version: u64,
     /// How the images are hashed
