@@ -34,6 +34,7 @@ impl fmt::Display for Fault {
         let what = match self.class() {
             0 => "undefined instruction",
             0x25 if self.is_external_abort() => "synchronous external abort",
+            0x25 if self.esr & 1 << 7 != 0 => "synchronous abort, refused by stage 2",
             0x25 => "data abort",
             _ => "exception",
         };
