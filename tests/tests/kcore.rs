@@ -351,6 +351,14 @@ fn item_18_clearing_a_living_vm_is_an_error() {
 fn item_19_numbers_come_back() {
     let scene = Scene::default();
     let host = scene.call(Call::StatRead, &[0, stat::HOST_FRAMES]);
+    // The host's map at boot: the largest leaves there can be.
+    let map = |scene: &Scene| {
+        let state = scene.world.fake.state();
+        let leaves = state.tables.leaves.range((0, 0)..(1, 0));
+        let leaves = leaves.map(|((_, ipa), leaf)| (*ipa, leaf.level));
+        leaves.collect::<Vec<_>>()
+    };
+    let (boot, pool) = (map(&scene), scene.world.host_pool());
     for round in 0..40 {
         let vm = if round % 4 == 0 {
             scene.protected(1)
@@ -361,6 +369,8 @@ fn item_19_numbers_come_back() {
         scene.destroy(vm);
         assert_eq!(scene.call(Call::StatRead, &[0, stat::HOST_FRAMES]), host);
     }
+    // Split for what was taken, and merged again.
+    assert_eq!((map(&scene), scene.world.host_pool()), (boot, pool));
     scene.check();
     // And when there is none, that is an error and no halt.
     let vms: Vec<u64> = (0..4).map(|_| scene.vm(true, 1)).collect();
@@ -404,10 +414,7 @@ fn item_20_boot_information_is_checked() {
         images(&|image| image.size = u64::MAX),
         Err(Error::BadManifest)
     );
-    assert_eq!(
-        images(&|image| image.ipa = !0xfff),
-        Err(Error::BadManifest)
-    );
+    assert_eq!(images(&|image| image.ipa = !0xfff), Err(Error::BadManifest));
     assert_eq!(
         images(&|image| image.ipa = Plan::RAM_PAGE << 12),
         Err(Error::BadManifest)
@@ -662,4 +669,35 @@ fn item_60_nothing_behind_an_image_is_left() {
     let ipa = ((Plan::RAM_PAGE + 3) << 12) - 8;
     assert_eq!(scene.world.fake.guest_read(vm as u16, ipa), Ok(0));
     assert_eq!(plan.manifest.images()[0].kind, ImageKind::Kernel);
+}
+
+#[test]
+fn images_and_fresh_memory_are_there_for_a_guest_with_caches_off() {
+    let scene = Scene::default();
+    let vm = scene.protected(1);
+    // The host wrote the image through its caches; what the guest loads is compared with that.
+    for page in 0..4 {
+        let load = Step::Load {
+            ipa: (Plan::RAM_PAGE + page) << 12,
+            rt: 1,
+        };
+        assert_eq!(scene.run(vm, 0, &[load]), Ok(exit::IRQ));
+        assert_ne!(scene.world.inner().spec.vcpu(vm as u16, 0).x[1], 0);
+    }
+    let pfn = scene.frame();
+    assert!(scene.store(pfn << 12, 0x1234));
+    scene
+        .call(Call::VmMap, &[vm, PAGE << 12, pfn << 12, 0, 3])
+        .expect("mapped");
+    assert_eq!(
+        scene.run(
+            vm,
+            0,
+            &[Step::Load {
+                ipa: PAGE << 12,
+                rt: 1
+            }]
+        ),
+        Ok(exit::IRQ)
+    );
 }

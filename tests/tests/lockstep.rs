@@ -16,7 +16,7 @@ fn number(name: &str, default: u64) -> u64 {
 /// A machine for each seed: widths of addresses, small and large pools, both kinds of access flag.
 fn shape(seed: u64) -> Shape {
     let ipa_bits = [40, 48, 36, 44][(seed % 4) as usize];
-    let pool = [48, 32, 90][(seed % 3) as usize];
+    let pool = [48, 24, 90][(seed % 3) as usize];
     let hardware_af = seed % 2 == 1;
     Shape {
         ipa_bits,

@@ -4,6 +4,7 @@ use super::fixture::Shape;
 use super::generate::{Action, next};
 use super::{World, compare_all};
 use crate::fake::{CPUS, Hook, Sched};
+use hyp_core::abi::Call;
 use std::sync::Arc;
 
 /// How to run.
@@ -40,7 +41,10 @@ impl<S: Sched> World<S> {
                 for (offset, value) in words {
                     self.host_access((run.unwrap_or(0) << 12) + offset, Some(value))?;
                 }
-                self.run_with(vm, vcpu, super::programs::more).map(drop)
+                self.run_with(vm, vcpu, |inner, it| {
+                    super::programs::more(inner, vm as u16, it)
+                })
+                .map(drop)
             }
         }
     }
@@ -92,10 +96,13 @@ impl<S: Sched> World<S> {
         };
         let busy = S::cpu();
         self.inner().depth += 1;
+        let several = 1 + self.inner().rng.below(3);
         let result = self.at_hook(vm, vcpu).and_then(|()| {
-            let action = next(&mut self.inner());
-            S::set_cpu((busy + 1) % CPUS as u16);
-            self.act(action)
+            (0..several).try_for_each(|_| {
+                let action = against(&mut self.inner(), vm);
+                S::set_cpu((busy + 1) % CPUS as u16);
+                self.act(action)
+            })
         });
         let mut inner = self.inner();
         inner.depth -= 1;
@@ -164,4 +171,21 @@ pub fn run_seed<S: Sched>(options: Options) -> Result<Arc<World<S>>, String> {
     }
     compare_all(&world).map_err(|text| report(text, &world))?;
     Ok(world)
+}
+
+/// Something that a running vCPU's VM should not mind: often its end.
+fn against(inner: &mut super::Inner, vm: u16) -> Action {
+    let number = u64::from(vm);
+    let mine = inner.spec.vms[&vm]
+        .maps
+        .values()
+        .next()
+        .map_or(0, |mapped| mapped.pfn << 12);
+    match inner.rng.below(24) {
+        0..3 => Action::Call(Call::VmPowerOff, vec![number]),
+        3..5 => Action::Call(Call::VmDestroy, vec![number]),
+        5 => Action::Call(Call::VmClearRange, vec![number, mine, 1]),
+        6..8 => Action::Run(number, inner.rng.below(2), Vec::new()),
+        _ => next(inner),
+    }
 }

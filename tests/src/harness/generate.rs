@@ -33,13 +33,19 @@ fn is_idle(spec: &Spec, pfn: u64) -> bool {
     spec.owners.get(&pfn) == Some(&Owner::Host) && spec.uses(pfn) == (0, 0)
 }
 
-/// `count` idle frames in a row, aligned to `align`.
+/// `count` idle frames in a row, aligned to `align`. Small ranges mostly leave the upper part of
+/// the first bank alone, so that whole blocks stay there.
 fn idle(spec: &Spec, rng: &mut Rng, count: u64, align: u64) -> u64 {
     let fits = |pfn: u64| (0..count).all(|n| is_idle(spec, pfn + n));
-    let found = (0..30)
-        .map(|_| any_frame(spec, rng) / align * align)
-        .find(|pfn| fits(*pfn));
-    found.unwrap_or_else(|| any_frame(spec, rng))
+    let low = spec.setup.ram[0].0 + 1024;
+    for _ in 0..40 {
+        let pfn = any_frame(spec, rng) / align * align;
+        let reserved = count < 512 && (low..low + 1536).contains(&pfn);
+        if fits(pfn) && (!reserved || rng.percent(4)) {
+            return pfn;
+        }
+    }
+    any_frame(spec, rng)
 }
 
 /// An address a host should not name, or at least not often.
@@ -212,6 +218,11 @@ fn further(inner: &mut Inner) -> Action {
             let near = Plan::RAM_PAGE + rng.below(reach);
             let page = wanted.filter(|_| rng.percent(70)).unwrap_or(near);
             let (order, count) = if rng.percent(8) { (9, 512) } else { (0, 1) };
+            let page = if order == 9 {
+                Plan::RAM_PAGE + 512 * (1 + rng.below(3))
+            } else {
+                page
+            };
             let pfn = idle(spec, rng, count, count);
             Action::Call(
                 Call::VmMap,

@@ -10,8 +10,9 @@ use hyp_core::abi::smccc::psci;
 use hyp_core::vcpu::context::{RESET_PSTATE, RESET_SCTLR};
 
 /// A page of the guest's address space: mostly RAM, mostly the same few.
-fn page(rng: &mut Rng) -> u64 {
-    match rng.below(12) {
+fn page(rng: &mut Rng, known: &[u64]) -> u64 {
+    match rng.below(16) {
+        12..16 if !known.is_empty() => rng.pick(known),
         0 => Plan::MMIO_PAGE + rng.below(Plan::MMIO_PAGES),
         1 => 0xb_000 + rng.below(4),
         2 => Plan::RAM_PAGE + rng.below(Plan::RAM_PAGES),
@@ -19,8 +20,8 @@ fn page(rng: &mut Rng) -> u64 {
     }
 }
 
-fn address(rng: &mut Rng) -> u64 {
-    (page(rng) << 12)
+fn address(rng: &mut Rng, known: &[u64]) -> u64 {
+    (page(rng, known) << 12)
         + if rng.percent(70) {
             0
         } else {
@@ -28,7 +29,7 @@ fn address(rng: &mut Rng) -> u64 {
         }
 }
 
-fn call(rng: &mut Rng) -> [u64; 4] {
+fn call(rng: &mut Rng, known: &[u64]) -> [u64; 4] {
     let on = u64::from(psci::CPU_ON | psci::SMC64);
     let info = u64::from(psci::AFFINITY_INFO | psci::SMC64);
     let bad = if rng.percent(5) {
@@ -36,7 +37,7 @@ fn call(rng: &mut Rng) -> [u64; 4] {
     } else {
         0
     };
-    let at = page(rng) << 12;
+    let at = page(rng, known) << 12;
     match rng.below(40) {
         0 => [smccc::SMCCC_VERSION.into(), 0, 0, 0],
         1 => [smccc::VENDOR_UID.into(), 0, 0, 0],
@@ -62,22 +63,26 @@ fn register(rng: &mut Rng) -> u8 {
 }
 
 /// A few steps.
-pub(super) fn steps(rng: &mut Rng, hooks: bool) -> Vec<Step> {
+pub(super) fn steps(rng: &mut Rng, hooks: bool, known: &[u64]) -> Vec<Step> {
     (0..1 + rng.below(5))
         .map(|_| match rng.below(40) {
             0..9 => Step::Load {
-                ipa: address(rng),
+                ipa: address(rng, known),
                 rt: register(rng),
             },
             9..18 => Step::Store {
-                ipa: address(rng),
+                ipa: address(rng, known),
                 rt: register(rng),
                 value: rng.next(),
             },
-            18 => Step::LoadPair { ipa: address(rng) },
-            19 => Step::Fetch { ipa: address(rng) },
-            20..29 => Step::Hvc(call(rng)),
-            29 => Step::Smc(call(rng)),
+            18 => Step::LoadPair {
+                ipa: address(rng, known),
+            },
+            19 => Step::Fetch {
+                ipa: address(rng, known),
+            },
+            20..29 => Step::Hvc(call(rng, known)),
+            29 => Step::Smc(call(rng, known)),
             30 => Step::Wfi,
             31 => Step::Sysreg(SGI1R_WRITE, rng.next()),
             32 => Step::Sysreg(UNKNOWN_READ, 0),
@@ -93,13 +98,20 @@ pub(super) fn steps(rng: &mut Rng, hooks: bool) -> Vec<Step> {
 }
 
 /// Steps for a vCPU that has few left.
-pub(super) fn more(inner: &mut Inner, vcpu: &Vcpu) -> Vec<Step> {
+pub(super) fn more(inner: &mut Inner, vm: u16, vcpu: &Vcpu) -> Vec<Step> {
     let hooks = inner.depth == 0;
     if vcpu.steps.len() - vcpu.at > 4 {
-        Vec::new()
-    } else {
-        steps(&mut inner.rng, hooks)
+        return Vec::new();
     }
+    // A few pages that are mapped now, wherever that is.
+    let maps = &inner.spec.vms[&vm].maps;
+    let known: Vec<u64> = (0..3)
+        .filter_map(|_| {
+            let from = Plan::RAM_PAGE + inner.rng.below(Plan::RAM_PAGES);
+            maps.range(from..).next().map(|(page, _)| *page)
+        })
+        .collect();
+    steps(&mut inner.rng, hooks, &known)
 }
 
 /// What the host writes into the run page before a run: offset and value.

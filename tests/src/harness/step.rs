@@ -204,7 +204,7 @@ impl<S: Sched> World<S> {
         let spec = &mut inner.spec;
         let may = spec.host_may_access(pfn) && pa >> spec.setup.ipa_bits == 0;
         // What was never mapped before needs table pages.
-        if result.is_some() != may && !(may && pool < 3) {
+        if result.is_some() != may && !(may && pool < 8) {
             return Err(format!(
                 "the host's access to {pa:#x} gave {result:x?}, permitted is {may}"
             ));

@@ -136,7 +136,7 @@ impl Spec {
     fn host_donate(&mut self, pa: u64, frames: u64, seen: &Seen<'_>) -> Result<Outcome, Error> {
         let frames = range(pa, frames)?;
         self.idle(frames.clone())?;
-        seen.room(0, HOST_RESERVE)?;
+        seen.room(0, 4)?;
         self.take(frames, 0);
         Ok(DONE)
     }
