@@ -13,10 +13,10 @@ pub enum Error {
     /// An argument that no state of the machine would make right: unknown flag, order, index.
     InvalidArgument = -2,
     /// An address that is unaligned, wraps, is out of range, or is not memory of the kind the
-    /// call takes (device for RAM, RAM for device, Ward's own).
+    /// call takes (device for RAM, RAM for device).
     BadAddress = -3,
-    /// The frame is not the caller's to give: another owner's, shared, lent or reachable by a
-    /// device.
+    /// The frame is not the caller's to give: Ward's own, another owner's, shared, lent or in use
+    /// by Ward or a device.
     Denied = -4,
     /// The VM or vCPU is not in a state that permits the call.
     BadState = -5,

@@ -88,7 +88,18 @@ struct Concurrency {
 }
 
 /// The concurrency tests. With `--long` they also get `WARD_LONG=1`.
-const CONCURRENCY: &[Concurrency] = &[];
+const CONCURRENCY: &[Concurrency] = &[
+    Concurrency {
+        name: "loom: the lock, every interleaving",
+        environment: &[("RUSTFLAGS", "--cfg loom")],
+        args: &["test", "-p", "hyp-el2", "--lib", "lock"],
+    },
+    Concurrency {
+        name: "shuttle: racing calls, random schedules",
+        environment: &[],
+        args: &["test", "-p", "ward-tests", "--test", "interleave"],
+    },
+];
 
 fn fmt(tally: &mut Tally, _long: bool) -> Result<()> {
     tally.one("fmt", run::status(&mut cargo(&["fmt", "--all", "--check"])));
@@ -116,7 +127,6 @@ fn unit(tally: &mut Tally, _long: bool) -> Result<()> {
 fn lockstep(tally: &mut Tally, long: bool) -> Result<()> {
     let mut test = cargo(&[
         "test",
-        "--release",
         "-p",
         "ward-tests",
         "--test",
