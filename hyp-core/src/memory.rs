@@ -135,36 +135,27 @@ impl<M: Machine> Memory<M> {
     /// [`Error::BadAddress`] for what is not RAM; [`Error::Denied`] for a frame that is not the
     /// host's, that is lent, or that has no room for another pin.
     pub fn check_pin(&self, frame: Pfn) -> Result<(), Error> {
-        match self.ram_state(frame)? {
-            FrameState::Host { pins, lent: 0 } if pins < u16::MAX => Ok(()),
-            _ => Err(Error::Denied),
-        }
+        self.ram_state(frame)?
+            .pinned()
+            .map(drop)
+            .ok_or(Error::Denied)
     }
 
     /// Pins it, after [`Memory::check_pin`] under the same lock.
     pub fn pin(&mut self, frame: Pfn) {
-        match self.state(frame) {
-            Some(FrameState::Host { pins, lent }) if pins < u16::MAX => {
-                let pins = pins + 1;
-                self.set(frame, FrameState::Host { pins, lent });
-            }
-            other => unreachable!("pin of {frame:?} in {other:?}"),
-        }
+        self.change(frame, FrameState::pinned);
     }
 
     /// Ends one [`Memory::pin`].
     pub fn unpin(&mut self, frame: Pfn) {
-        match self.state(frame) {
-            Some(FrameState::Host { pins, lent }) if pins > 0 => {
-                self.set(
-                    frame,
-                    FrameState::Host {
-                        pins: pins - 1,
-                        lent,
-                    },
-                );
-            }
-            other => unreachable!("unpin of {frame:?} in {other:?}"),
+        self.change(frame, FrameState::unpinned);
+    }
+
+    /// A change of a host frame's record that cannot fail: the caller has checked it.
+    fn change(&mut self, frame: Pfn, change: fn(FrameState) -> Option<FrameState>) {
+        match self.state(frame).and_then(change) {
+            Some(state) => self.set(frame, state),
+            None => unreachable!("{frame:?} in {:?}", self.state(frame)),
         }
     }
 
@@ -176,35 +167,23 @@ impl<M: Machine> Memory<M> {
     pub fn check_lend(&self, range: Range) -> Result<(), Error> {
         self.check_ram(range)?;
         for n in 0..range.frames {
-            match self.ram_state(range.first.add(n))? {
-                FrameState::Host { lent, .. } if lent < u16::MAX => {}
-                _ => return Err(Error::Denied),
-            }
+            let state = self.ram_state(range.first.add(n))?;
+            state.lent().ok_or(Error::Denied)?;
         }
         Ok(())
     }
 
     /// Counts one more loan of each frame, after [`Memory::check_lend`] under the same lock.
     pub fn lend(&mut self, range: Range) {
-        self.change_loans(range, |lent| lent.checked_add(1));
+        for n in 0..range.frames {
+            self.change(range.first.add(n), FrameState::lent);
+        }
     }
 
     /// Ends one loan of each frame.
     pub fn end_loan(&mut self, range: Range) {
-        self.change_loans(range, |lent| lent.checked_sub(1));
-    }
-
-    fn change_loans(&mut self, range: Range, change: impl Fn(u16) -> Option<u16>) {
         for n in 0..range.frames {
-            let frame = range.first.add(n);
-            let state = self.state(frame);
-            let Some(FrameState::Host { pins, lent }) = state else {
-                unreachable!("loan of {frame:?} in {state:?}")
-            };
-            let Some(lent) = change(lent) else {
-                unreachable!("loans of {frame:?}: {lent}")
-            };
-            self.set(frame, FrameState::Host { pins, lent });
+            self.change(range.first.add(n), FrameState::returned);
         }
     }
 

@@ -37,6 +37,52 @@ impl FrameState {
     /// A frame the host owns and does nothing special with: the only state it can give from.
     pub const HOST_IDLE: FrameState = FrameState::Host { pins: 0, lent: 0 };
 
+    /// The state with one more pin; `None` for a frame that is not the host's, that is lent, or
+    /// that has no room for another pin.
+    pub const fn pinned(self) -> Option<Self> {
+        match self {
+            FrameState::Host { pins, lent: 0 } if pins < u16::MAX => Some(FrameState::Host {
+                pins: pins + 1,
+                lent: 0,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The state with one pin less; `None` without pins.
+    pub const fn unpinned(self) -> Option<Self> {
+        match self {
+            FrameState::Host { pins, lent } if pins > 0 => Some(FrameState::Host {
+                pins: pins - 1,
+                lent,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The state with one more loan; `None` for a frame that is not the host's or that has no
+    /// room for another loan.
+    pub const fn lent(self) -> Option<Self> {
+        match self {
+            FrameState::Host { pins, lent } if lent < u16::MAX => Some(FrameState::Host {
+                pins,
+                lent: lent + 1,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The state with one loan less; `None` without loans.
+    pub const fn returned(self) -> Option<Self> {
+        match self {
+            FrameState::Host { pins, lent } if lent > 0 => Some(FrameState::Host {
+                pins,
+                lent: lent - 1,
+            }),
+            _ => None,
+        }
+    }
+
     /// May the host's stage 2 map the frame (I2)?
     pub const fn host_may_map(self) -> bool {
         matches!(

@@ -51,3 +51,23 @@ fn the_host_maps_its_own_and_what_is_shared() {
         assert_eq!(state.host_may_map(), expected);
     }
 }
+
+#[test]
+fn pins_and_loans_count_up_and_down_and_never_wrap() {
+    let host = |pins, lent| FrameState::Host { pins, lent };
+    for state in states() {
+        let (pinned, unpinned, lent, returned) = match state {
+            FrameState::Host { pins, lent } => (
+                (lent == 0 && pins != u16::MAX).then(|| host(pins + 1, lent)),
+                (pins != 0).then(|| host(pins - 1, lent)),
+                (lent != u16::MAX).then(|| host(pins, lent + 1)),
+                (lent != 0).then(|| host(pins, lent - 1)),
+            ),
+            _ => (None, None, None, None),
+        };
+        assert_eq!(state.pinned(), pinned, "{state:?}");
+        assert_eq!(state.unpinned(), unpinned, "{state:?}");
+        assert_eq!(state.lent(), lent, "{state:?}");
+        assert_eq!(state.returned(), returned, "{state:?}");
+    }
+}
