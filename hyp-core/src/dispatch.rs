@@ -11,28 +11,26 @@ use core::sync::atomic::Ordering::Relaxed;
 /// `x0..x7` of a call and of its answer.
 pub type Registers = [u64; 8];
 
-/// A call that was carried out: `x0`, then `x1..`.
+/// A call that was carried out: `x0` and `x1`.
 struct Answer {
     status: i64,
-    results: [u64; 7],
+    value: u64,
 }
 
 impl Answer {
     const DONE: Answer = Answer {
         status: 0,
-        results: [0; 7],
+        value: 0,
     };
 
     fn value(value: u64) -> Self {
-        let mut answer = Self::DONE;
-        answer.results[0] = value;
-        answer
+        Answer { status: 0, value }
     }
 
     fn again(left: u64) -> Self {
         Answer {
             status: AGAIN,
-            ..Self::value(left)
+            value: left,
         }
     }
 }
@@ -41,24 +39,28 @@ impl<M: Machine> Ward<M> {
     /// Answers an HVC of the host's: `x0..x7` in, `x0..x7` out. A refused call changed nothing
     /// (I9).
     pub fn host_call(&self, registers: &mut Registers) {
-        if let Some(answer) = discovery(registers[0]) {
-            *registers = answer;
+        if discovery(registers) {
             return;
         }
         self.stats.calls.fetch_add(1, Relaxed);
-        let result = match Call::from_function_id(registers[0]) {
-            Some(call) => self.dispatch(&mut Order::top(), call, registers),
+        let order = &mut Order::top();
+        let [x0, a, ..] = *registers;
+        let result = match Call::from_function_id(x0) {
+            Some(Call::LogRead) => {
+                self.log_read(order, a, registers);
+                return;
+            }
+            Some(call) => self.dispatch(order, call, registers),
             None => Err(Error::NotSupported),
         };
-        let answer = result.unwrap_or_else(|error| {
+        let Answer { status, value } = result.unwrap_or_else(|error| {
             self.stats.refused.fetch_add(1, Relaxed);
             Answer {
                 status: error.code(),
-                results: [0; 7],
+                value: 0,
             }
         });
-        registers[0] = answer.status as u64;
-        registers[1..].copy_from_slice(&answer.results);
+        *registers = [status as u64, value, 0, 0, 0, 0, 0, 0];
     }
 
     fn dispatch(
@@ -73,7 +75,6 @@ impl<M: Machine> Ward<M> {
             Call::Version => Ok(Answer::value(u64::from(VERSION))),
             Call::Info => self.info(order, a).map(Answer::value),
             Call::HostDonate => self.host_donate(order, a, b).map(done),
-            Call::LogRead => Ok(self.log_read(order, a)),
             Call::StatRead => self.stat_read(order, a, b).map(Answer::value),
             Call::VmRegister => self.vm_register(order, a, b, c, d).map(Answer::value),
             Call::VcpuRegister => self.vcpu_register(order, a, b, c, d).map(done),
@@ -101,7 +102,9 @@ impl<M: Machine> Ward<M> {
                 Destroyed::All => Answer::DONE,
                 Destroyed::Left => Answer::again(1),
             }),
-            Call::SmmuAlloc
+            // LogRead alone answers with more than one value: it is not dispatched from here.
+            Call::LogRead
+            | Call::SmmuAlloc
             | Call::SmmuFree
             | Call::SmmuMap
             | Call::SmmuClear
@@ -113,34 +116,30 @@ impl<M: Machine> Ward<M> {
         }
     }
 
-    fn log_read(&self, order: &mut Order<'_, level::Top>, cursor: u64) -> Answer {
+    /// [`Call::LogRead`]: x1 is the next cursor, x2 the bytes, x3 on have them.
+    fn log_read(&self, order: &mut Order<'_, level::Top>, cursor: u64, registers: &mut Registers) {
         let chunk = self.log.lock(order).0.read(cursor);
-        let mut answer = Answer::value(chunk.next);
-        answer.results[1] = chunk.len as u64;
-        for (register, bytes) in answer.results[2..]
-            .iter_mut()
-            .zip(chunk.bytes.chunks_exact(8))
-        {
+        *registers = [0, chunk.next, chunk.len as u64, 0, 0, 0, 0, 0];
+        let words = chunk.bytes.chunks_exact(8);
+        for (register, bytes) in registers[3..].iter_mut().zip(words) {
             for (n, &byte) in bytes.iter().enumerate() {
                 *register |= u64::from(byte) << (8 * n);
             }
         }
-        answer
     }
 }
 
-/// Calls that tell a host what it talks to (DEN0028 6 and 7).
-fn discovery(x0: u64) -> Option<Registers> {
-    let mut answer = [0; 8];
-    match u32::try_from(x0).ok()? {
-        smccc::VENDOR_UID => {
-            for (register, word) in answer.iter_mut().zip(WARD_UID) {
-                *register = u64::from(word);
-            }
-        }
-        smccc::SMCCC_VERSION => answer[0] = smccc::SMCCC_1_2,
-        smccc::SMCCC_ARCH_FEATURES => answer[0] = smccc::NOT_SUPPORTED,
-        _ => return None,
-    }
-    Some(answer)
+/// Calls that tell a host what it talks to (DEN0028 6 and 7). Whether it was one.
+fn discovery(registers: &mut Registers) -> bool {
+    let Ok(function) = u32::try_from(registers[0]) else {
+        return false;
+    };
+    let [a, b, c, d] = match function {
+        smccc::VENDOR_UID => WARD_UID.map(u64::from),
+        smccc::SMCCC_VERSION => [smccc::SMCCC_1_2, 0, 0, 0],
+        smccc::SMCCC_ARCH_FEATURES => [smccc::NOT_SUPPORTED, 0, 0, 0],
+        _ => return false,
+    };
+    *registers = [a, b, c, d, 0, 0, 0, 0];
+    true
 }

@@ -10,7 +10,7 @@ mod call;
 mod entry;
 
 use crate::abi::Error;
-use crate::abi::run::{RunOut, exit};
+use crate::abi::run::{Exit, exit};
 use crate::addr::{VcpuId, VmId};
 use crate::lock::{Order, level};
 use crate::machine::{Machine, RunParams, Trap};
@@ -60,29 +60,30 @@ struct Running<M: Machine> {
     /// Traps answered without the host, to be added to the VM's counter.
     answered: u64,
     /// What the exit will say, before it is filtered.
-    out: RunOut,
+    out: Exit,
 }
 
 /// What to do after a trap.
 enum Next {
     /// Back into the guest.
     Resume,
-    /// To the host with [`Running::out`], and with this left to settle at the next entry.
-    Exit(Pending),
+    /// To the host with [`Running::out`].
+    Exit,
 }
 
 impl<M: Machine> Running<M> {
-    /// To the host.
-    fn exit(&mut self, out: RunOut, pending: Pending) -> Next {
+    /// To the host with `out`; `pending` is left to settle at the next entry.
+    fn exit(&mut self, out: Exit, pending: Pending) -> Next {
         self.out = out;
-        Next::Exit(pending)
+        self.vcpu.pending = pending;
+        Next::Exit
     }
 
     /// To the host with nothing but a reason.
     fn exit_plain(&mut self, reason: u64) -> Next {
-        let out = RunOut {
+        let out = Exit {
             reason,
-            ..RunOut::default()
+            ..Exit::default()
         };
         self.exit(out, Pending::Nothing)
     }
@@ -105,18 +106,18 @@ impl<M: Machine> Ward<M> {
         }
     }
 
+    #[inline]
     fn run_loaded(&self, order: &mut Order<'_, level::Top>, running: &mut Running<M>) {
         let params = running.params;
         self.machine.load_vcpu(&mut running.vcpu.context, &params);
-        let pending = loop {
+        loop {
             let trap = self.machine.enter_guest(&mut running.vcpu.context);
             match self.answer(order, running, trap) {
                 Next::Resume => running.answered += 1,
-                Next::Exit(pending) => break pending,
+                Next::Exit => break,
             }
-        };
+        }
         self.machine.unload_vcpu(&mut running.vcpu.context, &params);
-        running.vcpu.pending = pending;
     }
 
     fn answer(
@@ -149,6 +150,8 @@ impl<M: Machine> Ward<M> {
     }
 
     /// The guest takes an exception, at the instruction it is at.
+    #[cold]
+    #[inline(never)]
     fn inject(&self, running: &mut Running<M>, kind: Kind) -> Next {
         inject::deliver(
             &mut running.vcpu.context,
@@ -159,6 +162,7 @@ impl<M: Machine> Ward<M> {
         Next::Resume
     }
 
+    #[inline(never)]
     fn guest_sysreg(
         &self,
         order: &mut Order<'_, level::Top>,
@@ -173,7 +177,7 @@ impl<M: Machine> Ward<M> {
                 return self.inject(running, Kind::Undefined);
             }
             Action::Host => {
-                let out = RunOut {
+                let out = Exit {
                     reason: exit::SYSREG,
                     write: u64::from(access.write),
                     value: if access.write {
@@ -182,7 +186,7 @@ impl<M: Machine> Ward<M> {
                         0
                     },
                     esr,
-                    ..RunOut::default()
+                    ..Exit::default()
                 };
                 return running.exit(out, Pending::sysreg(access.rt, access.write));
             }
@@ -208,6 +212,8 @@ impl<M: Machine> Ward<M> {
     }
 
     /// Says once per register that a guest used one it does not have.
+    #[cold]
+    #[inline(never)]
     fn log_once(&self, order: &mut Order<'_, level::Top>, vm: VmId, reg: Encoding) {
         if self.unknown.first_time(reg) {
             let name = sysreg::describe(reg);

@@ -68,10 +68,11 @@ fn call(frame: &mut Frame) {
         }
         function => {
             crate::boot::test_call(function, frame.x[1]);
-            let mut registers = [0; 8];
-            registers.copy_from_slice(&frame.x[..8]);
-            glue::ward().host_call(&mut registers);
-            frame.x[..8].copy_from_slice(&registers);
+            let registers = frame
+                .x
+                .first_chunk_mut()
+                .expect("x0 to x7 are of x0 to x30");
+            glue::ward().host_call(registers);
         }
     }
 }

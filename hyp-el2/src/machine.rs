@@ -97,19 +97,23 @@ impl Machine for El2 {
     fn read_host_words(&self, frame: Pfn, offset: u64, words: &mut [u64]) {
         let from = bytes(frame, offset as usize, size_of_val(words)) as *const u64;
         assert!(from.is_aligned());
-        for (n, word) in words.iter_mut().enumerate() {
+        let mut from = from;
+        for word in words {
             // SAFETY: within the frame, aligned (both checked). The host may write it meanwhile:
             // one volatile read a word, of which nothing is assumed.
-            *word = unsafe { from.wrapping_add(n).read_volatile() };
+            *word = unsafe { from.read_volatile() };
+            from = from.wrapping_add(1);
         }
     }
 
     fn write_host_words(&self, frame: Pfn, offset: u64, words: &[u64]) {
         let to = bytes(frame, offset as usize, size_of_val(words)) as *mut u64;
         assert!(to.is_aligned());
-        for (n, &word) in words.iter().enumerate() {
+        let mut to = to;
+        for &word in words {
             // SAFETY: as above; Rust holds no reference to host frames.
-            unsafe { to.wrapping_add(n).write_volatile(word) }
+            unsafe { to.write_volatile(word) }
+            to = to.wrapping_add(1);
         }
     }
 

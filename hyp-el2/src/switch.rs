@@ -150,11 +150,14 @@ pub fn enter(context: &mut Context) -> Trap {
 /// `HPFAR_EL2`, filled in for the stage-2 permission faults that leave it unwritten (DDI 0487
 /// D24.2.60). `None` when the address has no translation any more.
 fn fault_page(esr: Esr, far: u64) -> Option<u64> {
-    let aborts = [Class::DataAbortLower, Class::InstructionAbortLower];
-    if !aborts.contains(&esr.class()) || !esr.fault().is_stage2() || esr.hpfar_valid() {
-        return Some(get!("hpfar_el2"));
+    match esr.class() {
+        Class::DataAbortLower | Class::InstructionAbortLower
+            if esr.fault().is_stage2() && !esr.hpfar_valid() =>
+        {
+            translate(far).map(|ipa| ipa >> 8)
+        }
+        _ => Some(get!("hpfar_el2")),
     }
-    translate(far).map(|ipa| ipa >> 8)
 }
 
 /// The page that EL1's own tables make of an address; only `PAR_EL1` is touched, and put back.

@@ -1,7 +1,8 @@
 //! The run page: one frame per vCPU, the host's, through which a run and its exit speak.
 //!
 //! All fields are 64-bit little-endian words. Ward copies [`RunIn`] once at entry and uses the
-//! copy; it writes the whole of [`RunOut`] at exit, so that nothing of an older exit remains.
+//! copy; it writes the whole of [`RunOut`] at exit, so that nothing of an older exit remains
+//! (list registers that the CPU does not have apart: those words are the host's alone).
 //! The normal VM's register window follows at [`REGS_OFFSET`].
 
 use super::MAX_LIST_REGISTERS;
@@ -14,7 +15,12 @@ pub const OUT_OFFSET: u64 = 0x400;
 pub const REGS_OFFSET: u64 = 0x800;
 
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident,)* ; gic }) => {
+    (
+        $(#[$meta:meta])* $name:ident,
+        $(#[$hmeta:meta])* $head:ident {
+            $($(#[$fmeta:meta])* $field:ident,)*
+        }
+    ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         #[repr(C)]
@@ -23,25 +29,43 @@ macro_rules! words {
             /// The virtual interrupt controller's state.
             pub gic: Gic,
         }
+        $(#[$hmeta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct $head {
+            $($(#[$fmeta])* pub $field: u64,)*
+        }
         impl $name {
             /// Names of the words before [`Gic`], in order, for the C header.
             pub const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
             /// Words of the structure.
-            pub const WORDS: usize = Self::FIELDS.len() + Gic::WORDS;
+            pub const WORDS: usize = $head::WORDS + Gic::WORDS;
             /// The structure as the words of the page.
             pub fn to_words(&self) -> [u64; Self::WORDS] {
                 let mut out = [0; Self::WORDS];
-                let mut at = 0;
-                $(out[at] = self.$field; at += 1;)*
-                out[at..].copy_from_slice(&self.gic.to_words());
+                out[..$head::WORDS].copy_from_slice(&[$(self.$field),*]);
+                out[$head::WORDS..].copy_from_slice(&self.gic.to_words());
                 out
             }
             /// The structure that the words of a page hold.
             pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
-                let mut at = 0;
-                $(let $field = words[at]; at += 1;)*
-                let gic = Gic::from_words(&words[at..]);
+                let mut head = [0; $head::WORDS];
+                head.copy_from_slice(&words[..$head::WORDS]);
+                let $head { $($field),* } = $head::from_words(head);
+                let gic = Gic::from_words(&words[$head::WORDS..]);
                 $name { $($field,)* gic }
+            }
+        }
+        impl $head {
+            /// Words before [`Gic`].
+            pub const WORDS: usize = $name::FIELDS.len();
+            /// As the words of the page.
+            pub const fn to_words(self) -> [u64; Self::WORDS] {
+                [$(self.$field),*]
+            }
+            /// From the words of a page.
+            pub const fn from_words(words: [u64; Self::WORDS]) -> Self {
+                let [$($field),*] = words;
+                $head { $($field),* }
             }
         }
     };
@@ -96,7 +120,9 @@ impl Gic {
 
 words! {
     /// What the host tells Ward at [`super::Call::VcpuRun`].
-    RunIn {
+    RunIn,
+    /// [`RunIn`] without the interrupt controller's words.
+    Request {
         /// [`in_flags`].
         flags,
         /// The answer the last exit asked for: what an MMIO or system-register read returns, or
@@ -104,14 +130,15 @@ words! {
         value,
         /// `HCR_EL2` bits the host may ask for: TWI, TWE and VSE; others are ignored.
         hcr,
-        ; gic
     }
 }
 
 words! {
     /// What Ward tells the host when a run returns: for a protected VM nothing but what the row
     /// of the exit names (I8).
-    RunOut {
+    RunOut,
+    /// [`RunOut`] without the interrupt controller's words.
+    Exit {
         /// [`exit`] reason; also in `x1` of the call.
         reason,
         /// Faulting IPA, page aligned for memory faults, exact for MMIO; else 0.
@@ -130,7 +157,6 @@ words! {
         arg3,
         /// The syndrome, with every field the row does not name cleared. Normal VMs: as trapped.
         esr,
-        ; gic
     }
 }
 

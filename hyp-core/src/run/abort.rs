@@ -1,7 +1,7 @@
 //! A guest touched what its stage 2 does not map, or not so.
 
 use super::{Next, Running};
-use crate::abi::run::{RunOut, exit};
+use crate::abi::run::{Exit, exit};
 use crate::addr::PAGE_SIZE;
 use crate::lock::{Order, level};
 use crate::machine::Machine;
@@ -30,6 +30,7 @@ enum Place {
 }
 
 impl<M: Machine> Ward<M> {
+    #[inline(never)]
     pub(super) fn guest_abort(
         &self,
         order: &mut Order<'_, level::Top>,
@@ -45,17 +46,17 @@ impl<M: Machine> Ward<M> {
         match (place, access) {
             (Place::Ready, _) => Next::Resume,
             (Place::Memory, _) | (Place::Either, None) => {
-                let out = RunOut {
+                let out = Exit {
                     reason: exit::MEMORY,
                     ipa: abort.page().as_u64(),
                     write: u64::from(abort.is_write()),
                     esr,
-                    ..RunOut::default()
+                    ..Exit::default()
                 };
                 running.exit(out, Pending::Fault { refusal })
             }
             (Place::Device | Place::Either, Some(access)) => {
-                let out = RunOut {
+                let out = Exit {
                     esr,
                     ..access.exit(context.gpr(access.rt))
                 };
@@ -102,7 +103,7 @@ impl<M: Machine> Ward<M> {
         });
         match place {
             Ok(place) => place,
-            Err(error) => unreachable!("the VM of a running vCPU: {error:?}"),
+            Err(_) => unreachable!("the VM of a running vCPU is gone"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::abort::GUARDED;
 use super::{Next, Running};
-use crate::abi::run::{RunOut, exit};
+use crate::abi::run::{Exit, exit};
 use crate::abi::smccc::{NOT_SUPPORTED, psci};
 use crate::addr::{Ipa, PAGE_SIZE, Pfn, VcpuId};
 use crate::lock::{Order, level};
@@ -42,7 +42,9 @@ impl<M: Machine> Ward<M> {
         // Whether an entry point is memory is checked with the VM's lock held, in `cpu_on`.
         let action = guest_call::decide(immediate, [x0, x1, x2, x3], caller, |_| true);
         let returns = |running: &mut Running<M>, values: [u64; 4]| {
-            running.vcpu.context.x[..4].copy_from_slice(&values);
+            if let Some(x) = running.vcpu.context.x.first_chunk_mut() {
+                *x = values;
+            }
             Next::Resume
         };
         match action {
@@ -98,14 +100,14 @@ impl<M: Machine> Ward<M> {
             }
             Action::ToHost => {
                 let x = &running.vcpu.context.x;
-                let out = RunOut {
+                let out = Exit {
                     reason: exit::CALL,
                     value: x[0],
                     arg1: x[1],
                     arg2: x[2],
                     arg3: x[3],
                     esr,
-                    ..RunOut::default()
+                    ..Exit::default()
                 };
                 running.exit(out, Pending::CallResult)
             }
@@ -122,7 +124,7 @@ impl<M: Machine> Ward<M> {
         let number = u64::from(running.vm.0);
         match self.with_vm(order, number, |vm, _| Ok(f(vm, running.index))) {
             Ok(result) => result,
-            Err(error) => unreachable!("the VM of a running vCPU: {error:?}"),
+            Err(_) => unreachable!("the VM of a running vCPU is gone"),
         }
     }
 
@@ -157,10 +159,10 @@ impl<M: Machine> Ward<M> {
         if result != psci::SUCCESS {
             return Next::Resume;
         }
-        let out = RunOut {
+        let out = Exit {
             reason: exit::CPU_ON,
             arg1: target,
-            ..RunOut::default()
+            ..Exit::default()
         };
         running.exit(out, Pending::Nothing)
     }
@@ -245,15 +247,15 @@ impl<M: Machine> Ward<M> {
                 context.x[0] = KVM_INVALID;
                 return Next::Resume;
             }
-            Done::Missing(ipa) => RunOut {
+            Done::Missing(ipa) => Exit {
                 reason: exit::MEMORY,
                 ipa: ipa.as_u64(),
                 write: 1,
-                ..RunOut::default()
+                ..Exit::default()
             },
-            Done::Pool => RunOut {
+            Done::Pool => Exit {
                 reason: exit::POOL,
-                ..RunOut::default()
+                ..Exit::default()
             },
         };
         // HVC left PC past itself (DDI 0487 D1.3.2); it is made again.

@@ -1,8 +1,11 @@
 //! The two ends of a run: out of the record and back.
 
 use super::{Running, Vcpu};
-use crate::abi::Error;
-use crate::abi::run::{IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunIn, RunOut, exit, in_flags};
+use crate::abi::run::{
+    Exit, Gic, IN_OFFSET, OUT_OFFSET, REGS_OFFSET, Request, RunIn, RunOut, exit, in_flags,
+};
+use crate::abi::{Error, MAX_LIST_REGISTERS};
+use crate::addr::Pfn;
 use crate::lock::{Order, level};
 use crate::machine::{Machine, RunParams};
 use crate::vcpu::context::{Context, WINDOW_WORDS};
@@ -10,97 +13,97 @@ use crate::vcpu::pending::{self, Pending};
 use crate::vcpu::{HCR_REQUEST, exit as disclosure, gic};
 use crate::vm::{Power, Slot, State};
 use crate::ward::Ward;
+use core::mem::offset_of;
 
 impl<M: Machine> Ward<M> {
     /// Looks at everything, then takes the vCPU out and settles what its last exit left. `None`
     /// when the vCPU is off: nothing changed but the run page, which says so.
+    #[inline]
     pub(super) fn begin_run(
         &self,
         order: &mut Order<'_, level::Top>,
         vm: u64,
         index: u64,
     ) -> Result<Option<Running<M>>, Error> {
-        self.with_vm(order, vm, |vm, _| {
-            vm.require(&[if vm.protected {
-                State::Verified
-            } else {
-                State::Ready
-            }])?;
-            let frames = match vm.slot(index) {
-                None | Some(Slot::Empty) => return Err(Error::NotFound),
-                Some(Slot::Active(_)) => return Err(Error::Busy),
-                Some(Slot::Ready(_, frames)) => *frames,
+        let (mut vm, _) = self.slot(vm)?.lock(order);
+        let vm = vm.as_mut().ok_or(Error::NotFound)?;
+        let (id, protected) = (vm.id, vm.protected);
+        vm.require(&[if protected {
+            State::Verified
+        } else {
+            State::Ready
+        }])?;
+        let frames = match vm.slot(index) {
+            None | Some(Slot::Empty) => return Err(Error::NotFound),
+            Some(Slot::Active(_)) => return Err(Error::Busy),
+            Some(Slot::Ready(_, frames)) => *frames,
+        };
+        // The page is the host's and can change at any moment: this copy is what counts. It
+        // is pinned for as long as the slot is not empty, and we hold the VM's lock.
+        let mut words = [0; Request::WORDS];
+        self.machine
+            .read_host_words(frames.run, IN_OFFSET, &mut words);
+        let request = Request::from_words(words);
+        if request.flags & !in_flags::ALL != 0 {
+            return Err(Error::InvalidArgument);
+        }
+        let params = RunParams {
+            stage2: vm.stage2.root(),
+            protected,
+            hcr: request.hcr & HCR_REQUEST,
+            cntvoff: vm.cntvoff,
+            mpidr: Self::mpidr(index),
+        };
+        let Some((slot, power)) = vm.slot_mut(index) else {
+            return Err(Error::NotFound);
+        };
+        if *power == Power::Off {
+            self.write_off(frames.run);
+            return Ok(None);
+        }
+        let Slot::Ready(mut vcpu, frames) = core::mem::replace(slot, Slot::Active(frames)) else {
+            unreachable!("the slot was Ready under this lock")
+        };
+        if let Power::Pending { entry, context } = *power {
+            *vcpu = Vcpu {
+                context: Context::reset(entry, context),
+                pending: Pending::Nothing,
             };
-            // The page is the host's and can change at any moment: this copy is what counts. It
-            // is pinned for as long as the slot is not empty, and we hold the VM's lock.
-            let mut words = [0; RunIn::WORDS];
+            *power = Power::On;
+        }
+        if !protected && request.flags & in_flags::REGS_DIRTY != 0 {
+            let mut window = [0; WINDOW_WORDS];
             self.machine
-                .read_host_words(frames.run, IN_OFFSET, &mut words);
-            let request = RunIn::from_words(&words);
-            if request.flags & !in_flags::ALL != 0 {
-                return Err(Error::InvalidArgument);
-            }
-            let params = RunParams {
-                stage2: vm.stage2.root(),
-                protected: vm.protected,
-                hcr: request.hcr & HCR_REQUEST,
-                cntvoff: vm.cntvoff,
-                mpidr: Self::mpidr(index),
-            };
-            let (id, protected) = (vm.id, vm.protected);
-            let Some((slot, power)) = vm.slot_mut(index) else {
-                return Err(Error::NotFound);
-            };
-            if *power == Power::Off {
-                let out = RunOut {
-                    reason: exit::CPU_OFF,
-                    gic: request.gic,
-                    ..RunOut::default()
-                };
-                self.write_exit(frames.run, out, protected);
-                return Ok(None);
-            }
-            let Slot::Ready(mut vcpu, frames) = core::mem::replace(slot, Slot::Active(frames))
-            else {
-                unreachable!("the slot was Ready under this lock")
-            };
-            if let Power::Pending { entry, context } = *power {
-                *vcpu = Vcpu {
-                    context: Context::reset(entry, context),
-                    pending: Pending::Nothing,
-                };
-                *power = Power::On;
-            }
-            if !protected && request.flags & in_flags::REGS_DIRTY != 0 {
-                let mut window = [0; WINDOW_WORDS];
-                self.machine
-                    .read_host_words(frames.run, REGS_OFFSET, &mut window);
-                vcpu.context.set_window(&window);
-                vcpu.pending = Pending::Nothing;
-            } else if !protected && request.flags & in_flags::RETRY != 0 {
-                vcpu.pending = Pending::Nothing;
-            }
+                .read_host_words(frames.run, REGS_OFFSET, &mut window);
+            vcpu.context.set_window(&window);
+            vcpu.pending = Pending::Nothing;
+        } else if !protected && request.flags & in_flags::RETRY != 0 {
+            vcpu.pending = Pending::Nothing;
+        }
+        if vcpu.pending != Pending::Nothing {
             let left = core::mem::take(&mut vcpu.pending);
             pending::complete(&mut vcpu.context, left, request.value, request.flags);
-            vcpu.context.gic = gic::sanitise(
-                &request.gic,
-                &vcpu.context.gic,
-                protected,
-                self.config.list_registers,
-            );
-            Ok(Some(Running {
-                vcpu,
-                vm: id,
-                index,
-                frames,
-                params,
-                answered: 0,
-                out: RunOut::default(),
-            }))
-        })
+        }
+        let asked = self.read_gic(frames.run, protected);
+        gic::take(
+            &mut vcpu.context.gic,
+            &asked,
+            protected,
+            self.list_registers(),
+        );
+        Ok(Some(Running {
+            vcpu,
+            vm: id,
+            index,
+            frames,
+            params,
+            answered: 0,
+            out: Exit::default(),
+        }))
     }
 
     /// Shows the host what it may see, then puts the vCPU back.
+    #[inline]
     pub(super) fn end_run(&self, order: &mut Order<'_, level::Top>, running: Running<M>) -> u64 {
         let Running {
             vcpu,
@@ -111,21 +114,18 @@ impl<M: Machine> Ward<M> {
             answered,
             out,
         } = running;
-        let out = RunOut {
-            gic: vcpu.context.gic,
-            ..out
-        };
         if !params.protected {
             self.machine
                 .write_host_words(frames.run, REGS_OFFSET, &vcpu.context.window());
         }
         self.write_exit(frames.run, out, params.protected);
+        self.write_gic(frames.run, &vcpu.context.gic);
         let put_back = self.with_vm(order, u64::from(vm.0), |vm, _| {
             vm.stats.exits += 1;
             vm.stats.answered += answered;
             match vm.slot_mut(index) {
                 Some((slot @ Slot::Active(_), _)) => *slot = Slot::Ready(vcpu, frames),
-                _ => unreachable!("vCPU {index} of {vm:?} was running", vm = vm.id),
+                _ => unreachable!("the vCPU that ran is not active"),
             }
             Ok(())
         });
@@ -133,9 +133,57 @@ impl<M: Machine> Ward<M> {
         out.reason
     }
 
-    fn write_exit(&self, page: crate::addr::Pfn, out: RunOut, protected: bool) {
+    fn list_registers(&self) -> usize {
+        MAX_LIST_REGISTERS.min(self.config.list_registers.into())
+    }
+
+    /// The words of the host's request that [`gic::take`] looks at, each read once.
+    fn read_gic(&self, page: Pfn, protected: bool) -> Gic {
+        const AT: u64 = IN_OFFSET + offset_of!(RunIn, gic) as u64;
+        let read = |offset: usize, words: &mut [u64]| {
+            self.machine
+                .read_host_words(page, AT + offset as u64, words);
+        };
+        let mut gic = Gic::default();
+        let mut head = [0; 3];
+        read(0, &mut head);
+        [gic.hcr, gic.vmcr, gic.used] = head;
+        if !protected {
+            read(offset_of!(Gic, ap0r), &mut gic.ap0r);
+            read(offset_of!(Gic, ap1r), &mut gic.ap1r);
+        }
+        let exist = self.list_registers();
+        let used = usize::try_from(gic.used).map_or(exist, |used| used.min(exist));
+        read(offset_of!(Gic, lr), &mut gic.lr[..used]);
+        gic
+    }
+
+    fn write_gic(&self, page: Pfn, gic: &Gic) {
+        const AT: u64 = OUT_OFFSET + offset_of!(RunOut, gic) as u64;
+        let write = |offset: usize, words: &[u64]| {
+            self.machine
+                .write_host_words(page, AT + offset as u64, words);
+        };
+        write(0, &[gic.hcr, gic.vmcr, gic.used]);
+        write(offset_of!(Gic, ap0r), &gic.ap0r);
+        write(offset_of!(Gic, ap1r), &gic.ap1r);
+        write(offset_of!(Gic, lr), &gic.lr[..self.list_registers()]);
+    }
+
+    fn write_exit(&self, page: Pfn, out: Exit, protected: bool) {
         let shown = disclosure::filter(out, protected);
         self.machine
             .write_host_words(page, OUT_OFFSET, &shown.to_words());
+    }
+
+    /// The exit of a vCPU that is off. Its interrupt controller is what the host said it is.
+    #[cold]
+    fn write_off(&self, page: Pfn) {
+        let out = Exit {
+            reason: exit::CPU_OFF,
+            ..Exit::default()
+        };
+        self.write_exit(page, out, true);
+        self.write_gic(page, &self.read_gic(page, false));
     }
 }

@@ -3,7 +3,9 @@
 //! The virtual interrupt controller's words pass at every exit: the host emulates the rest of
 //! that controller and gave Ward their first values.
 
-use crate::abi::run::{RunOut, exit};
+#[cfg(doc)]
+use crate::abi::run::RunOut;
+use crate::abi::run::{Exit, exit};
 use crate::addr::PAGE_SIZE;
 
 /// What an exit shows: the bits of each field of [`RunOut`] that pass.
@@ -153,40 +155,44 @@ impl Row {
     }
 }
 
-/// [`DISCLOSURE`] without its words, which are for the manual and stay out of the image.
-const SHOWN: [Row; DISCLOSURE.len()] = {
-    let mut rows = [NOTHING; DISCLOSURE.len()];
+/// [`DISCLOSURE`] without its words, which are for the manual and stay out of the image: for each
+/// reason the bits of ipa, size, write, value, arg1 and esr.
+const SHOWN: [[u64; 6]; DISCLOSURE.len()] = {
+    let mut rows = [[0; 6]; DISCLOSURE.len()];
     let mut n = 0;
     while n < DISCLOSURE.len() {
-        rows[n] = Row {
-            name: "",
-            what: "",
-            ..DISCLOSURE[n]
-        };
+        let row = &DISCLOSURE[n];
+        assert!(
+            row.reason == n as u64,
+            "the rows are in order of their reason"
+        );
+        rows[n] = [row.ipa, row.size, row.write, row.value, row.arg1, row.esr];
         n += 1;
     }
     rows
 };
 
 /// What goes into the run page: `out` itself for a normal VM, what the row of its reason lets
-/// pass for a protected one.
-pub fn filter(out: RunOut, protected: bool) -> RunOut {
+/// pass for a protected one. A reason without a row shows nothing else.
+pub fn filter(out: Exit, protected: bool) -> Exit {
     if !protected {
         return out;
     }
-    let row = SHOWN.iter().find(|row| row.reason == out.reason);
-    let row = row.unwrap_or(&NOTHING);
-    let write = out.write & row.write;
-    RunOut {
+    let row = usize::try_from(out.reason)
+        .ok()
+        .and_then(|reason| SHOWN.get(reason));
+    let [ipa, size, write, value, arg1, esr] = row.copied().unwrap_or_default();
+    let write = out.write & write;
+    Exit {
         reason: out.reason,
-        ipa: out.ipa & row.ipa,
-        size: out.size & row.size,
+        ipa: out.ipa & ipa,
+        size: out.size & size,
         write,
-        value: if write == 1 { out.value & row.value } else { 0 },
-        arg1: out.arg1 & row.arg1,
-        esr: out.esr & row.esr,
-        gic: out.gic,
-        ..RunOut::default()
+        value: if write == 1 { out.value & value } else { 0 },
+        arg1: out.arg1 & arg1,
+        arg2: 0,
+        arg3: 0,
+        esr: out.esr & esr,
     }
 }
 

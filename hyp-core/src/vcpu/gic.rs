@@ -35,27 +35,35 @@ const INTERRUPTS: u64 = 1020;
 /// INTIDs of LPIs, as wide as every implementation has them.
 const LPIS: core::ops::Range<u64> = 8192..0x1_0000;
 
-/// The state to load. `saved` is what the vCPU left at its last exit: a protected guest's own
-/// registers (priority mask, enables, active priorities) come from there, not from the host.
-pub fn sanitise(request: &Gic, saved: &Gic, protected: bool, list_registers: u8) -> Gic {
-    let own = if protected { saved } else { request };
-    let limit = MAX_LIST_REGISTERS.min(list_registers.into());
+/// The vCPU's `gic` becomes what the host asks for, in a form that may be loaded on a CPU with
+/// this many list registers. A protected guest's own registers (priority mask, enables, active
+/// priorities) stay as they were left: they are not the host's. List registers from
+/// [`Gic::used`] on are zero, before and after.
+pub fn take(gic: &mut Gic, request: &Gic, protected: bool, list_registers: usize) {
+    if !protected {
+        (gic.vmcr, gic.ap0r, gic.ap1r) = (request.vmcr, request.ap0r, request.ap1r);
+    }
+    gic.hcr = request.hcr & HCR;
+    gic.vmcr &= VMCR;
+    for word in gic.ap0r.iter_mut().chain(&mut gic.ap1r) {
+        *word &= ACTIVE_PRIORITIES;
+    }
+    let limit = MAX_LIST_REGISTERS.min(list_registers);
     let used = usize::try_from(request.used).map_or(limit, |used| used.min(limit));
-    let mut lr = [0; MAX_LIST_REGISTERS];
-    for at in 0..used {
-        let sane = list_register(request.lr[at]);
-        if !conflicts(&lr[..at], sane) {
-            lr[at] = without_second_hardware(&lr[..at], sane);
-        }
+    for (at, &asked) in request.lr.iter().enumerate().take(used) {
+        let sane = list_register(asked);
+        let (earlier, rest) = gic.lr.split_at_mut(at);
+        rest[0] = if conflicts(earlier, sane) {
+            0
+        } else {
+            without_second_hardware(earlier, sane)
+        };
     }
-    Gic {
-        hcr: request.hcr & HCR,
-        vmcr: own.vmcr & VMCR,
-        used: used as u64,
-        ap0r: own.ap0r.map(|word| word & ACTIVE_PRIORITIES),
-        ap1r: own.ap1r.map(|word| word & ACTIVE_PRIORITIES),
-        lr,
+    let before = usize::try_from(gic.used).unwrap_or(MAX_LIST_REGISTERS);
+    for left in gic.lr.iter_mut().take(before).skip(used) {
+        *left = 0;
     }
+    gic.used = used as u64;
 }
 
 /// One list register in a legal form; zero if it names no interrupt.

@@ -73,21 +73,13 @@ pub struct Caller {
 /// KVM's INVALID_PARAMETER, which is not the SMCCC's -2.
 pub const KVM_INVALID: u64 = -3_i64 as u64;
 
-/// What the KVM vendor service consists of (Linux, `Documentation/virt/kvm/arm/hypercalls.rst`).
-#[derive(Clone, Copy)]
-enum Kvm {
-    Features,
-    MemInfo,
-    Page(fn(Ipa) -> Action),
-}
-
-const KVM_FUNCTIONS: &[(u32, Kvm)] = &[
-    (smccc::KVM_FEATURES, Kvm::Features),
-    (smccc::KVM_MEMINFO, Kvm::MemInfo),
-    (smccc::KVM_MEM_SHARE, Kvm::Page(Action::Share)),
-    (smccc::KVM_MEM_UNSHARE, Kvm::Page(Action::Unshare)),
-    (smccc::KVM_MMIO_GUARD, Kvm::Page(Action::MmioGuard)),
-];
+/// What the KVM vendor service consists of (Linux, `Documentation/virt/kvm/arm/hypercalls.rst`):
+/// a bit for each function, by the low bits of its number.
+const KVM_BITMAP: u64 = 1 << (smccc::KVM_FEATURES & 0x1f)
+    | 1 << (smccc::KVM_MEMINFO & 0x1f)
+    | 1 << (smccc::KVM_MEM_SHARE & 0x1f)
+    | 1 << (smccc::KVM_MEM_UNSHARE & 0x1f)
+    | 1 << (smccc::KVM_MMIO_GUARD & 0x1f);
 
 /// Functions that SMCCC_ARCH_FEATURES says are there. The workarounds are not: they are EL3
 /// firmware's, and a guest that needs none learns so from CSV2 and CSV3 in its ID registers.
@@ -142,22 +134,20 @@ fn arch(id: u32, args: Args) -> Option<Action> {
 }
 
 fn kvm(id: u32, args: Args) -> Option<Action> {
-    let row = KVM_FUNCTIONS.iter().find(|row| row.0 == id)?;
     let [a1, a2, a3] = args.0;
-    Some(match row.1 {
-        Kvm::Features => Action::value(kvm_bitmap()),
-        Kvm::MemInfo if a1 | a2 | a3 == 0 => Action::value(PAGE_SIZE),
-        Kvm::Page(action) if a2 | a3 == 0 => match Ipa::page(a1) {
-            Ok(page) => action(page),
-            Err(_) => Action::value(KVM_INVALID),
-        },
-        Kvm::MemInfo | Kvm::Page(_) => Action::value(KVM_INVALID),
+    let page = |action: fn(Ipa) -> Action| match Ipa::page(a1) {
+        Ok(page) if a2 | a3 == 0 => action(page),
+        _ => Action::value(KVM_INVALID),
+    };
+    Some(match id {
+        smccc::KVM_FEATURES => Action::value(KVM_BITMAP),
+        smccc::KVM_MEMINFO if a1 | a2 | a3 == 0 => Action::value(PAGE_SIZE),
+        smccc::KVM_MEMINFO => Action::value(KVM_INVALID),
+        smccc::KVM_MEM_SHARE => page(Action::Share),
+        smccc::KVM_MEM_UNSHARE => page(Action::Unshare),
+        smccc::KVM_MMIO_GUARD => page(Action::MmioGuard),
+        _ => return None,
     })
-}
-
-/// A bit for each function, by the low bits of its number.
-fn kvm_bitmap() -> u64 {
-    KVM_FUNCTIONS.iter().map(|row| 1 << (row.0 & 0x1f)).sum()
 }
 
 #[cfg(test)]

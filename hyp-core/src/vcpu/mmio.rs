@@ -2,7 +2,7 @@
 
 use super::context::{PSTATE_AARCH32, PSTATE_MODE};
 use super::esr::DataAbort;
-use crate::abi::run::{RunOut, exit};
+use crate::abi::run::{Exit, exit};
 use crate::addr::PAGE_SIZE;
 
 /// One load or store that the host is to perform. It comes from the syndrome the CPU trapped
@@ -59,14 +59,14 @@ impl Access {
 
     /// The exit. `register` is what [`Access::rt`] holds: a store shows the bytes it stores and
     /// no other, a load shows nothing.
-    pub fn exit(&self, register: u64) -> RunOut {
-        RunOut {
+    pub fn exit(&self, register: u64) -> Exit {
+        Exit {
             reason: exit::MMIO,
             ipa: self.ipa,
             size: self.size.into(),
             write: self.write.into(),
             value: if self.write { self.bytes(register) } else { 0 },
-            ..RunOut::default()
+            ..Exit::default()
         }
     }
 

@@ -40,40 +40,20 @@ pub struct Abort {
     pub ipa: u64,
 }
 
-#[derive(Clone, Copy)]
-enum Handling {
-    Wait,
-    Call,
-    Smc,
-    Sysreg,
-    Abort,
-}
-
-/// EC classes with an answer of their own; all others are [`Kind::Undefined`].
-const HANDLING: &[(Class, Handling)] = &[
-    (Class::Wfx, Handling::Wait),
-    (Class::Hvc64, Handling::Call),
-    (Class::Smc64, Handling::Smc),
-    (Class::Sys64, Handling::Sysreg),
-    (Class::InstructionAbortLower, Handling::Abort),
-    (Class::DataAbortLower, Handling::Abort),
-];
-
 /// Reads a synchronous trap of a guest.
+#[inline]
 pub fn classify(esr: u64, far: u64, hpfar: u64) -> Event {
     let esr = Esr::new(esr);
-    let class = esr.class();
-    let handling = HANDLING.iter().find(|row| row.0 == class);
-    match handling.map(|row| row.1) {
-        Some(Handling::Wait) => Event::Wait {
+    match esr.class() {
+        Class::Wfx => Event::Wait {
             is_long: esr.is_long(),
         },
-        Some(Handling::Call) => Event::Call {
+        Class::Hvc64 => Event::Call {
             immediate: esr.immediate(),
         },
-        Some(Handling::Smc) => Event::Smc,
-        Some(Handling::Sysreg) => Event::Sysreg(esr.sys_access()),
-        Some(Handling::Abort) => {
+        Class::Smc64 => Event::Smc,
+        Class::Sys64 => Event::Sysreg(esr.sys_access()),
+        Class::InstructionAbortLower | Class::DataAbortLower => {
             let ipa = esr.fault_ipa(hpfar, far);
             let abort = Abort { esr, far, ipa };
             if esr.fault().is_stage2() {
@@ -82,7 +62,7 @@ pub fn classify(esr: u64, far: u64, hpfar: u64) -> Event {
                 Event::Inject(abort.refusal())
             }
         }
-        None => Event::Inject(Kind::Undefined),
+        _ => Event::Inject(Kind::Undefined),
     }
 }
 

@@ -8,28 +8,33 @@ use hyp_core::abi::run::Gic;
 const SRE: u64 = 7;
 const SRE_ENABLE: u64 = 1 << 3;
 
-/// A getter and a setter of a numbered register.
-macro_rules! indexed {
-    ($read:ident $write:ident $($n:literal $name:literal)*) => {
-        fn $read(index: usize) -> u64 {
-            match index {
-                $($n => get!($name),)*
-                _ => 0,
-            }
+/// Numbered registers in order: all that `values` has room for are loaded, or saved and cleared.
+macro_rules! numbered {
+    ($load:ident $unload:ident $($n:literal $name:literal)*) => {
+        fn $load(values: &[u64]) {
+            $(
+                let Some(&value) = values.get($n) else { return };
+                set!($name, value);
+            )*
         }
-        fn $write(index: usize, value: u64) {
-            match index {
-                $($n => set!($name, value),)*
-                _ => {}
-            }
+        fn $unload(values: &mut [u64]) {
+            $(
+                let Some(value) = values.get_mut($n) else { return };
+                *value = get!($name);
+                set!($name, 0);
+            )*
         }
     };
 }
 
 // ICH_AP0R<n>_EL2, ICH_AP1R<n>_EL2, ICH_LR<n>_EL2.
-indexed!(ap0r set_ap0r 0 "S3_4_C12_C8_0" 1 "S3_4_C12_C8_1" 2 "S3_4_C12_C8_2" 3 "S3_4_C12_C8_3");
-indexed!(ap1r set_ap1r 0 "S3_4_C12_C9_0" 1 "S3_4_C12_C9_1" 2 "S3_4_C12_C9_2" 3 "S3_4_C12_C9_3");
-indexed!(lr set_lr
+numbered!(load_ap0r unload_ap0r
+    0 "S3_4_C12_C8_0" 1 "S3_4_C12_C8_1" 2 "S3_4_C12_C8_2" 3 "S3_4_C12_C8_3"
+);
+numbered!(load_ap1r unload_ap1r
+    0 "S3_4_C12_C9_0" 1 "S3_4_C12_C9_1" 2 "S3_4_C12_C9_2" 3 "S3_4_C12_C9_3"
+);
+numbered!(load_lr unload_lr
     0 "S3_4_C12_C12_0" 1 "S3_4_C12_C12_1" 2 "S3_4_C12_C12_2" 3 "S3_4_C12_C12_3"
     4 "S3_4_C12_C12_4" 5 "S3_4_C12_C12_5" 6 "S3_4_C12_C12_6" 7 "S3_4_C12_C12_7"
     8 "S3_4_C12_C13_0" 9 "S3_4_C12_C13_1" 10 "S3_4_C12_C13_2" 11 "S3_4_C12_C13_3"
@@ -64,49 +69,41 @@ pub fn init_cpu() {
     crate::cpu::isb();
     set!("S3_0_C12_C12_5", SRE); // ICC_SRE_EL1
     crate::cpu::isb();
-    clear();
+    // Off and empty.
+    let nothing = Gic {
+        used: list_registers().into(),
+        ..Gic::default()
+    };
+    load(&nothing);
 }
 
-/// The virtual interface off and empty.
-fn clear() {
-    set!("ich_hcr_el2", 0);
-    for n in 0..usize::from(list_registers()) {
-        set_lr(n, 0);
-    }
-    for n in 0..priority_registers() {
-        set_ap0r(n, 0);
-        set_ap1r(n, 0);
-    }
-    set!("ich_vmcr_el2", 0);
+/// List registers of this vCPU; hyp-core has seen to it that they exist.
+fn used(gic: &Gic) -> usize {
+    gic.used.min(gic.lr.len() as u64) as usize
 }
 
+/// List registers beyond [`Gic::used`] stay empty, as [`init_cpu`] and [`unload`] left them.
 pub(super) fn load(gic: &Gic) {
+    let priorities = priority_registers();
     set!("ich_vmcr_el2", gic.vmcr);
-    for n in 0..priority_registers() {
-        set_ap0r(n, gic.ap0r[n]);
-        set_ap1r(n, gic.ap1r[n]);
-    }
-    let used = gic.used.min(u64::from(list_registers())) as usize;
-    for n in 0..used {
-        set_lr(n, gic.lr[n]);
-    }
+    load_ap0r(&gic.ap0r[..priorities]);
+    load_ap1r(&gic.ap1r[..priorities]);
+    load_lr(&gic.lr[..used(gic)]);
     set!("ich_hcr_el2", gic.hcr);
 }
 
+/// Leaves the virtual interface off and empty.
 pub(super) fn unload(gic: &mut Gic) {
+    let (priorities, used) = (priority_registers(), used(gic));
     // The interface's effects are complete before it is read (IHI 0069 6.5).
     crate::cpu::isb();
     gic.hcr = get!("ich_hcr_el2");
     gic.vmcr = get!("ich_vmcr_el2");
-    for n in 0..priority_registers() {
-        gic.ap0r[n] = ap0r(n);
-        gic.ap1r[n] = ap1r(n);
-    }
-    let used = gic.used.min(u64::from(list_registers())) as usize;
-    for n in 0..used {
-        gic.lr[n] = lr(n);
-    }
-    clear();
+    set!("ich_hcr_el2", 0);
+    unload_ap0r(&mut gic.ap0r[..priorities]);
+    unload_ap1r(&mut gic.ap1r[..priorities]);
+    unload_lr(&mut gic.lr[..used]);
+    set!("ich_vmcr_el2", 0);
     // A guest may have cleared SRE where that is possible; the host's access depends on it.
     set!("S3_0_C12_C12_5", SRE);
 }

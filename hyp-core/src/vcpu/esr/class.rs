@@ -116,13 +116,21 @@ const CLASSES: &[(u8, Class, &str)] = &[
     (0x3c, Class::Debug, "debug exception"),
 ];
 
+/// The class of each EC, which has six bits: every trap asks for it.
+const BY_EC: [Class; 64] = {
+    let mut classes = [Class::Other; 64];
+    let mut n = 0;
+    while n < CLASSES.len() {
+        classes[CLASSES[n].0 as usize] = CLASSES[n].1;
+        n += 1;
+    }
+    classes
+};
+
 impl Class {
     /// The class of an EC.
     pub fn from_ec(ec: u8) -> Self {
-        CLASSES
-            .iter()
-            .find(|row| row.0 == ec)
-            .map_or(Class::Other, |row| row.1)
+        BY_EC.get(usize::from(ec)).copied().unwrap_or(Class::Other)
     }
 
     /// The class in words.

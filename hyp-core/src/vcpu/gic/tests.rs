@@ -14,6 +14,12 @@ fn request(lrs: &[u64]) -> Gic {
     gic
 }
 
+fn sanitise(request: &Gic, saved: &Gic, protected: bool, list_registers: usize) -> Gic {
+    let mut gic = *saved;
+    take(&mut gic, request, protected, list_registers);
+    gic
+}
+
 fn sane(lrs: &[u64]) -> Gic {
     sanitise(&request(lrs), &Gic::default(), true, 16)
 }
@@ -73,19 +79,28 @@ fn a_protected_guest_keeps_its_own_registers() {
 #[test]
 fn used_is_what_exists_and_the_rest_is_zero() {
     let lrs: [u64; 16] = core::array::from_fn(|n| PENDING | (32 + n as u64));
-    for implemented in 0..=20_u8 {
+    for implemented in 0..=20 {
         for used in [0, 1, 4, 16, 17, ALL] {
             let asked = Gic {
                 used,
                 ..request(&lrs)
             };
             let gic = sanitise(&asked, &Gic::default(), true, implemented);
-            let expected = used.min(implemented.into()).min(16);
+            let expected = used.min(implemented as u64).min(16);
             assert_eq!(gic.used, expected);
             for (n, lr) in gic.lr.iter().enumerate() {
                 assert_eq!(*lr, if (n as u64) < expected { lrs[n] } else { 0 });
             }
         }
+    }
+}
+
+#[test]
+fn what_was_in_use_before_is_gone() {
+    let lrs: [u64; 16] = core::array::from_fn(|n| PENDING | (32 + n as u64));
+    for used in 0..16 {
+        let gic = sanitise(&request(&lrs[..used]), &request(&lrs), true, 16);
+        assert_eq!(gic, request(&lrs[..used]));
     }
 }
 

@@ -96,13 +96,13 @@ fn a_store_shows_only_the_bytes_it_stores() {
             write: true,
             ..access(size)
         };
-        let expected = RunOut {
+        let expected = Exit {
             reason: exit::MMIO,
             ipa: 0x1000,
             size: size.into(),
             write: 1,
             value: little,
-            ..RunOut::default()
+            ..Exit::default()
         };
         assert_eq!(store.exit(register), expected);
         let store = Access {
@@ -111,7 +111,7 @@ fn a_store_shows_only_the_bytes_it_stores() {
         };
         assert_eq!(
             store.exit(register),
-            RunOut {
+            Exit {
                 value: big,
                 ..expected
             }
@@ -119,7 +119,7 @@ fn a_store_shows_only_the_bytes_it_stores() {
         let load = access(size);
         assert_eq!(
             load.exit(register),
-            RunOut {
+            Exit {
                 write: 0,
                 value: 0,
                 ..expected
