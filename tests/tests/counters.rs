@@ -33,7 +33,7 @@ fn facts_are_the_machines() {
     let vms = scene.world.inner().spec.setup.max_vm;
     assert_eq!(fact(info::ROOT_FRAMES), Ok(roots));
     assert_eq!(fact(info::IPA_BITS), Ok(bits.into()));
-    assert_eq!(fact(info::MAX_VMS), Ok(vms.into()));
+    assert_eq!(fact(info::MAX_VMS), Ok(vms));
     assert_eq!(fact(info::LIST_REGISTERS), Ok(4));
     assert_eq!(fact(info::HOST_POOL), Ok(scene.world.host_pool()));
     assert_eq!(fact(info::HOST_POOL + 1), Err(Error::InvalidArgument));

@@ -1,9 +1,9 @@
 //! Edges that random calls rarely reach: blocks that come back in parts, and devices by block.
 
-use hyp_core::abi::Call;
+use hyp_core::abi::{Call, Error};
 use hyp_core::addr::{Ipa, Size};
 use hyp_core::stage2::Lookup;
-use ward_tests::harness::{HYP_DEVICE, Plan, Scene, free_device};
+use ward_tests::harness::{HYP_DEVICE, Plan, Scene, Shape, free_device};
 
 /// What the host's table has at an address, by its size; `None` for a hole.
 fn host_leaf(scene: &Scene, pfn: u64) -> Option<Size> {
@@ -83,4 +83,87 @@ fn a_device_beside_wards_is_mapped_by_page() {
     assert_eq!(host_leaf(&scene, HYP_DEVICE), None);
     assert_eq!(scene.load(HYP_DEVICE << 12), None);
     scene.check();
+}
+
+#[test]
+fn one_aligned_frame_is_taken_alone() {
+    let scene = Scene::default();
+    let vm = scene.vm(true, 1);
+    let pfn = scene.idle(512, 512);
+    scene
+        .call(Call::VmDonate, &[vm, pfn << 12, 1])
+        .expect("donated");
+    assert_eq!(host_leaf(&scene, pfn), None);
+    assert_eq!(host_leaf(&scene, pfn + 1), Some(Size::Page));
+    assert_eq!(host_leaf(&scene, pfn + 511), Some(Size::Page));
+}
+
+#[test]
+fn an_aligned_block_is_taken_without_a_table() {
+    let scene = Scene::default();
+    let vm = scene.vm(true, 1);
+    let pfn = scene.idle(512, 512);
+    // The block's neighbour first, so that 1 GiB is split already.
+    let other = scene.idle(1024, 512);
+    scene
+        .call(Call::VmDonate, &[vm, other << 12, 1])
+        .expect("donated");
+    let pool = scene.world.host_pool();
+    assert_eq!(host_leaf(&scene, pfn), Some(Size::Block2M));
+    scene
+        .call(Call::VmDonate, &[vm, pfn << 12, 512])
+        .expect("donated");
+    assert_eq!(scene.world.host_pool(), pool);
+    assert_eq!(host_leaf(&scene, other), None);
+}
+
+/// Machines with a host pool of every small size at boot.
+fn small_pools() -> impl Iterator<Item = Scene> {
+    (1..64).filter_map(|pool| {
+        let shape = Shape {
+            pool,
+            ..Shape::default()
+        };
+        std::panic::catch_unwind(|| Scene::new(shape)).ok()
+    })
+}
+
+#[test]
+fn taking_leaves_the_host_a_reserve_of_tables() {
+    let mut seen = [false; 2];
+    for scene in small_pools() {
+        let (pool, frame) = (scene.world.host_pool(), scene.idle(8, 8));
+        let args = [0, frame << 12, (frame + 4) << 12, 1];
+        let got = scene.call(Call::VmRegister, &args);
+        assert_eq!(got == Err(Error::NoMemory), pool < 16, "{pool}: {got:?}");
+        seen[usize::from(pool < 16)] = true;
+    }
+    assert_eq!(seen, [true; 2]);
+}
+
+#[test]
+fn a_host_can_refill_its_pool_from_four_pages_up() {
+    let mut seen = [false; 2];
+    for scene in small_pools() {
+        let (pool, frame) = (scene.world.host_pool(), scene.frame());
+        let got = scene.call(Call::HostDonate, &[frame << 12, 1]);
+        assert_eq!(got == Err(Error::NoMemory), pool < 4, "{pool}: {got:?}");
+        seen[usize::from(pool < 4)] = true;
+    }
+    assert_eq!(seen, [true; 2]);
+}
+
+#[test]
+fn device_faults_leave_four_pages() {
+    for scene in small_pools().filter(|scene| scene.world.host_pool() >= 4) {
+        for n in 0..64 {
+            // Far apart, so that each wants tables of its own.
+            scene.load((0x100_0000 + n * 0x4_0000) << 12);
+        }
+        assert!(scene.world.host_pool() >= 4);
+        let frame = scene.frame();
+        scene
+            .call(Call::HostDonate, &[frame << 12, 1])
+            .expect("the host can always refill its pool");
+    }
 }
