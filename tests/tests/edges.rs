@@ -167,3 +167,14 @@ fn device_faults_leave_four_pages() {
             .expect("the host can always refill its pool");
     }
 }
+
+#[test]
+fn a_manifest_may_fill_a_page_and_no_more() {
+    let scene = Scene::default();
+    let vm = scene.vm(true, 1);
+    let give = |len| scene.call(Call::VmSetBootInfo, &[vm, scene.frame() << 12, len]);
+    assert_eq!(give(4096), Err(Error::BadManifest), "it is read, and zeros");
+    assert_eq!(give(4097), Err(Error::InvalidArgument));
+    assert_eq!(give(0), Err(Error::InvalidArgument));
+    assert_eq!(give(1), Err(Error::BadManifest));
+}
