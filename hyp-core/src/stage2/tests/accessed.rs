@@ -12,6 +12,7 @@ fn take(f: &mut Fixture, at: u64, size: Size) -> Option<bool> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn taken_once_and_set_again() {
     for size in [Size::Page, Size::Block2M, Size::Block1G] {
         let mut f = Fixture::new(36, 2).probing(&[G]);

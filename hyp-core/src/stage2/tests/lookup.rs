@@ -51,6 +51,7 @@ fn a_leaf_is_found_from_anywhere_in_it() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn beyond_the_width_is_nothing() {
     for bits in [32, 39, 40, 43, 44, 48] {
         let mut f = Fixture::new(bits, 3);

@@ -5,6 +5,7 @@ use crate::addr::{Pfn, Size};
 use crate::stage2::MapError;
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn each_size_at_the_first_and_last_place() {
     for bits in [32, 39, 43, 44, 48] {
         for size in [Size::Page, Size::Block2M, Size::Block1G] {

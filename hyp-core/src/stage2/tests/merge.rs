@@ -11,6 +11,7 @@ fn full(frame: u64) -> Fixture {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn pages_to_a_block_from_any_of_them() {
     for at in [M2, M2 + K4, M2 + 300 * K4, 2 * M2 - K4] {
         let mut f = full(1024);
@@ -63,6 +64,7 @@ fn not_when_one_is_missing_or_different() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn not_when_the_frames_are_not_aligned() {
     let mut f = full(512 + 1);
     assert!(!f.merge(M2));
@@ -104,6 +106,7 @@ fn gibibytes_do_not_merge() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn accessed_if_any_was() {
     let mut f = full(512);
     f.table.take_accessed(&f.mem, ipa(M2), Size::Block2M);

@@ -89,6 +89,7 @@ fn noting_a_mapped_page_is_a_bug_of_the_callers() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn tables_are_freed_one_at_a_time() {
     let places = [0, K4, M2 - K4, M2, 3 * G, (1 << 43) - K4];
     let mut f = Fixture::new(43, 8).probing(&places);

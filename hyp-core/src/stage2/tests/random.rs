@@ -321,7 +321,7 @@ impl Run {
 
 fn run(seed: u64, bits: u8, pages: u64) {
     let mut run = Run::new(seed, bits, pages);
-    for n in 0..if cfg!(miri) { 12 } else { 800 } {
+    for n in 0..if cfg!(miri) { 6 } else { 800 } {
         run.operation();
         run.look();
         if n % 4 == 0 {
@@ -332,16 +332,19 @@ fn run(seed: u64, bits: u8, pages: u64) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn one_root_page() {
     run(0x1234_5678_9abc_def1, 36, 16);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn concatenated_root_pages() {
     run(0x0bad_cafe_0bad_cafe, 42, 20);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "long")]
 fn four_levels() {
     run(0xfeed_beef_1357_9bdf, 48, 24);
 }
