@@ -166,7 +166,8 @@ impl State {
         program: &mut Program,
         sys: [u64; hyp_core::vcpu::context::SYS_REGS],
     ) -> Outcome {
-        let vbar = sys[SysReg::VbarEl1 as usize];
+        // Bits 10:0 are RES0 and a host may have left anything there.
+        let vbar = sys[SysReg::VbarEl1 as usize] & !0x7ff;
         let at = |pc: u64| {
             let n = pc.wrapping_sub(program.base) / 4;
             (pc.is_multiple_of(4) && pc >= program.base && n <= program.steps.len() as u64)

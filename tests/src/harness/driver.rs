@@ -7,6 +7,9 @@ use crate::fake::{CPUS, Hook, Sched};
 use hyp_core::abi::Call;
 use std::sync::Arc;
 
+/// Calls that a report ends with.
+const TAIL: usize = 40;
+
 /// How to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -131,16 +134,12 @@ pub fn run_seed<S: Sched>(options: Options) -> Result<Arc<World<S>>, String> {
             .log
             .iter()
             .rev()
-            .take(
-                std::env::var("WARD_TAIL")
-                    .ok()
-                    .and_then(|n| n.parse().ok())
-                    .unwrap_or(40),
-            )
+            .take(TAIL)
             .rev()
             .cloned()
             .collect::<Vec<_>>()
             .join("\n  ");
+        let broken = world.fake.violations();
         let console = world
             .fake
             .state()
@@ -152,7 +151,7 @@ pub fn run_seed<S: Sched>(options: Options) -> Result<Arc<World<S>>, String> {
             .collect::<Vec<_>>()
             .join("\n  ");
         format!(
-            "seed {} step {} {:?}\n  {tail}\n{text}\nconsole:\n  {console}",
+            "seed {} step {} {:?}\n  {tail}\n{text}\nthe machine: {broken:?}\nconsole:\n  {console}",
             options.seed, inner.steps, options.shape
         )
     };

@@ -175,9 +175,8 @@ impl<S: Sched> World<S> {
         let mut inner = self.inner();
         let pool = self.host_pool();
         inner.note(format!(
-            "cpu {} host {} {pa:#x}",
+            "cpu {} host access {pa:#x}, store {write:x?}",
             S::cpu(),
-            if write.is_some() { "store" } else { "load" }
         ));
         let mut result = None;
         for _ in 0..4 {
