@@ -51,7 +51,7 @@ impl Default for Vcpu {
 }
 
 /// A vCPU out of its record.
-struct Running<M: Machine> {
+struct Running<'a, M: Machine> {
     vcpu: M::Placed<Vcpu>,
     vm: VmId,
     index: u64,
@@ -60,7 +60,7 @@ struct Running<M: Machine> {
     /// Traps answered without the host, to be added to the VM's counter.
     answered: u64,
     /// What the exit will say, before it is filtered.
-    out: Exit,
+    out: &'a mut Exit,
 }
 
 /// What to do after a trap.
@@ -71,33 +71,33 @@ enum Next {
     Exit,
 }
 
-impl<M: Machine> Running<M> {
+impl<M: Machine> Running<'_, M> {
     /// To the host with `out`; `pending` is left to settle at the next entry.
     fn exit(&mut self, out: Exit, pending: Pending) -> Next {
-        self.out = out;
+        *self.out = out;
         self.vcpu.pending = pending;
         Next::Exit
     }
 
     /// To the host with nothing but a reason.
     fn exit_plain(&mut self, reason: u64) -> Next {
-        let out = Exit {
-            reason,
-            ..Exit::default()
-        };
-        self.exit(out, Pending::Nothing)
+        self.out.reason = reason;
+        self.vcpu.pending = Pending::Nothing;
+        Next::Exit
     }
 }
 
 impl<M: Machine> Ward<M> {
     /// [`Call::VcpuRun`](crate::abi::Call::VcpuRun).
+    #[inline(never)]
     pub(crate) fn vcpu_run(
         &self,
         order: &mut Order<'_, level::Top>,
         vm: u64,
         vcpu: u64,
     ) -> Result<u64, Error> {
-        match self.begin_run(order, vm, vcpu)? {
+        let mut out = Exit::default();
+        match self.begin_run(order, vm, vcpu, &mut out)? {
             None => Ok(exit::CPU_OFF),
             Some(mut running) => {
                 self.run_loaded(order, &mut running);

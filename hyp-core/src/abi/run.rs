@@ -93,7 +93,8 @@ impl Gic {
     /// Words of the structure.
     pub const WORDS: usize = 3 + 4 + 4 + MAX_LIST_REGISTERS;
 
-    fn to_words(self) -> [u64; Self::WORDS] {
+    /// The structure as the words of the page.
+    pub fn to_words(self) -> [u64; Self::WORDS] {
         let mut out = [0; Self::WORDS];
         out[0] = self.hcr;
         out[1] = self.vmcr;
@@ -104,7 +105,7 @@ impl Gic {
         out
     }
 
-    fn from_words(words: &[u64]) -> Self {
+    pub(crate) fn from_words(words: &[u64]) -> Self {
         let mut gic = Gic {
             hcr: words[0],
             vmcr: words[1],

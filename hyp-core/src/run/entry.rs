@@ -19,12 +19,13 @@ impl<M: Machine> Ward<M> {
     /// Looks at everything, then takes the vCPU out and settles what its last exit left. `None`
     /// when the vCPU is off: nothing changed but the run page, which says so.
     #[inline]
-    pub(super) fn begin_run(
+    pub(super) fn begin_run<'a>(
         &self,
         order: &mut Order<'_, level::Top>,
         vm: u64,
         index: u64,
-    ) -> Result<Option<Running<M>>, Error> {
+        out: &'a mut Exit,
+    ) -> Result<Option<Running<'a, M>>, Error> {
         let (mut vm, _) = self.slot(vm)?.lock(order);
         let vm = vm.as_mut().ok_or(Error::NotFound)?;
         let (id, protected) = (vm.id, vm.protected);
@@ -84,13 +85,10 @@ impl<M: Machine> Ward<M> {
             let left = core::mem::take(&mut vcpu.pending);
             pending::complete(&mut vcpu.context, left, request.value, request.flags);
         }
-        let asked = self.read_gic(frames.run, protected);
-        gic::take(
-            &mut vcpu.context.gic,
-            &asked,
-            protected,
-            self.list_registers(),
-        );
+        let gic = &mut vcpu.context.gic;
+        gic::take(gic, protected, self.list_registers(), |offset, words| {
+            self.read_gic(frames.run, offset, words);
+        });
         Ok(Some(Running {
             vcpu,
             vm: id,
@@ -98,7 +96,7 @@ impl<M: Machine> Ward<M> {
             frames,
             params,
             answered: 0,
-            out: Exit::default(),
+            out,
         }))
     }
 
@@ -137,25 +135,10 @@ impl<M: Machine> Ward<M> {
         MAX_LIST_REGISTERS.min(self.config.list_registers.into())
     }
 
-    /// The words of the host's request that [`gic::take`] looks at, each read once.
-    fn read_gic(&self, page: Pfn, protected: bool) -> Gic {
-        const AT: u64 = IN_OFFSET + offset_of!(RunIn, gic) as u64;
-        let read = |offset: usize, words: &mut [u64]| {
-            self.machine
-                .read_host_words(page, AT + offset as u64, words);
-        };
-        let mut gic = Gic::default();
-        let mut head = [0; 3];
-        read(0, &mut head);
-        [gic.hcr, gic.vmcr, gic.used] = head;
-        if !protected {
-            read(offset_of!(Gic, ap0r), &mut gic.ap0r);
-            read(offset_of!(Gic, ap1r), &mut gic.ap1r);
-        }
-        let exist = self.list_registers();
-        let used = usize::try_from(gic.used).map_or(exist, |used| used.min(exist));
-        read(offset_of!(Gic, lr), &mut gic.lr[..used]);
-        gic
+    /// Words of the host's request, from a byte offset in its [`Gic`].
+    fn read_gic(&self, page: Pfn, offset: usize, words: &mut [u64]) {
+        let at = IN_OFFSET + (offset_of!(RunIn, gic) + offset) as u64;
+        self.machine.read_host_words(page, at, words);
     }
 
     fn write_gic(&self, page: Pfn, gic: &Gic) {
@@ -170,7 +153,7 @@ impl<M: Machine> Ward<M> {
         write(offset_of!(Gic, lr), &gic.lr[..self.list_registers()]);
     }
 
-    fn write_exit(&self, page: Pfn, out: Exit, protected: bool) {
+    fn write_exit(&self, page: Pfn, out: &Exit, protected: bool) {
         let shown = disclosure::filter(out, protected);
         self.machine
             .write_host_words(page, OUT_OFFSET, &shown.to_words());
@@ -183,7 +166,9 @@ impl<M: Machine> Ward<M> {
             reason: exit::CPU_OFF,
             ..Exit::default()
         };
-        self.write_exit(page, out, true);
-        self.write_gic(page, &self.read_gic(page, false));
+        self.write_exit(page, &out, true);
+        let mut words = [0; Gic::WORDS];
+        self.read_gic(page, 0, &mut words);
+        self.write_gic(page, &Gic::from_words(&words));
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::abi::MAX_LIST_REGISTERS;
 use crate::abi::run::Gic;
+use core::mem::offset_of;
 
 /// `ICH_HCR_EL2`: En to VGrp1DIE, vSGIEOICount, TDIR and EOIcount. Not TC, TALL0, TALL1 and TSEI:
 /// they trap registers that nobody emulates. Not DVIM: Ward has no direct injection.
@@ -36,34 +37,53 @@ const INTERRUPTS: u64 = 1020;
 const LPIS: core::ops::Range<u64> = 8192..0x1_0000;
 
 /// The vCPU's `gic` becomes what the host asks for, in a form that may be loaded on a CPU with
-/// this many list registers. A protected guest's own registers (priority mask, enables, active
-/// priorities) stay as they were left: they are not the host's. List registers from
-/// [`Gic::used`] on are zero, before and after.
-pub fn take(gic: &mut Gic, request: &Gic, protected: bool, list_registers: usize) {
+/// this many list registers. `read` copies words of the host's request, from a byte offset in its
+/// [`Gic`]; no word is read twice. A protected guest's own registers (priority mask, enables,
+/// active priorities) stay as they were left: they are not the host's, and not read. List
+/// registers from [`Gic::used`] on are zero, before and after.
+pub fn take(
+    gic: &mut Gic,
+    protected: bool,
+    list_registers: usize,
+    read: impl Fn(usize, &mut [u64]),
+) {
+    let mut head = [0; 3];
+    read(0, &mut head);
+    let [hcr, vmcr, used] = head;
     if !protected {
-        (gic.vmcr, gic.ap0r, gic.ap1r) = (request.vmcr, request.ap0r, request.ap1r);
-    }
-    gic.hcr = request.hcr & HCR;
-    gic.vmcr &= VMCR;
-    for word in gic.ap0r.iter_mut().chain(&mut gic.ap1r) {
-        *word &= ACTIVE_PRIORITIES;
+        gic.vmcr = vmcr;
+        read(offset_of!(Gic, ap0r), &mut gic.ap0r);
+        read(offset_of!(Gic, ap1r), &mut gic.ap1r);
     }
     let limit = MAX_LIST_REGISTERS.min(list_registers);
-    let used = usize::try_from(request.used).map_or(limit, |used| used.min(limit));
-    for (at, &asked) in request.lr.iter().enumerate().take(used) {
-        let sane = list_register(asked);
-        let (earlier, rest) = gic.lr.split_at_mut(at);
-        rest[0] = if conflicts(earlier, sane) {
-            0
-        } else {
-            without_second_hardware(earlier, sane)
-        };
-    }
+    let used = usize::try_from(used).map_or(limit, |used| used.min(limit));
     let before = usize::try_from(gic.used).unwrap_or(MAX_LIST_REGISTERS);
     for left in gic.lr.iter_mut().take(before).skip(used) {
         *left = 0;
     }
+    read(offset_of!(Gic, lr), &mut gic.lr[..used]);
+    for at in 0..used {
+        let (earlier, rest) = gic.lr.split_at_mut(at);
+        if let Some(lr) = rest.first_mut().filter(|lr| **lr != 0) {
+            *lr = beside(earlier, list_register(*lr));
+        }
+    }
     gic.used = used as u64;
+    gic.hcr = hcr & HCR;
+    gic.vmcr &= VMCR;
+    for (word0, word1) in gic.ap0r.iter_mut().zip(&mut gic.ap1r) {
+        *word0 &= ACTIVE_PRIORITIES;
+        *word1 &= ACTIVE_PRIORITIES;
+    }
+}
+
+/// A list register, or what of it may stand after earlier ones.
+fn beside(earlier: &[u64], lr: u64) -> u64 {
+    if conflicts(earlier, lr) {
+        0
+    } else {
+        without_second_hardware(earlier, lr)
+    }
 }
 
 /// One list register in a legal form; zero if it names no interrupt.

@@ -57,15 +57,15 @@ fn a_protected_exit_shows_its_row_and_no_more() {
             arg3: 0,
             esr,
         };
-        assert_eq!(filter(full(reason, 1), true), expected, "reason {reason}");
+        assert_eq!(filter(&full(reason, 1), true), expected, "reason {reason}");
         // What the guest reads is not shown, nor the register's old contents.
         let read = Exit {
             write: 0,
             value: 0,
             ..expected
         };
-        assert_eq!(filter(full(reason, 0), true), read, "reason {reason}");
-        assert_eq!(filter(full(reason, 2), true), read, "reason {reason}");
+        assert_eq!(filter(&full(reason, 0), true), read, "reason {reason}");
+        assert_eq!(filter(&full(reason, 2), true), read, "reason {reason}");
     }
 }
 
@@ -76,13 +76,13 @@ fn an_unknown_reason_shows_nothing() {
         reason: 99,
         ..Exit::default()
     };
-    assert_eq!(filter(out, true), nothing);
+    assert_eq!(filter(&out, true), nothing);
 }
 
 #[test]
 fn a_normal_vms_host_sees_all() {
     for row in DISCLOSURE {
-        assert_eq!(filter(full(row.reason, 0), false), full(row.reason, 0));
+        assert_eq!(filter(&full(row.reason, 0), false), full(row.reason, 0));
     }
 }
 

@@ -16,7 +16,10 @@ fn request(lrs: &[u64]) -> Gic {
 
 fn sanitise(request: &Gic, saved: &Gic, protected: bool, list_registers: usize) -> Gic {
     let mut gic = *saved;
-    take(&mut gic, request, protected, list_registers);
+    let words = request.to_words();
+    take(&mut gic, protected, list_registers, |offset, out| {
+        out.copy_from_slice(&words[offset / 8..][..out.len()]);
+    });
     gic
 }
 
