@@ -178,3 +178,68 @@ fn a_manifest_may_fill_a_page_and_no_more() {
     assert_eq!(give(0), Err(Error::InvalidArgument));
     assert_eq!(give(1), Err(Error::BadManifest));
 }
+
+#[test]
+fn a_block_ends_with_its_image() {
+    let scene = Scene::default();
+    let vm = scene.vm(true, 1);
+    let plan = scene.plan(1, &[600 * 4096]);
+    scene.boot_info(vm, &plan).expect("the manifest is good");
+    let block = scene.idle(512, 512);
+    let remap = |page| scene.call(Call::VmRemapImage, &[vm, 0, page, block << 12, 9]);
+    assert_eq!(remap(512), Err(Error::InvalidArgument), "88 pages are left");
+    assert_eq!(remap(89), Err(Error::InvalidArgument));
+    assert_eq!(
+        remap(88),
+        Err(Error::BadAddress),
+        "fits, and is not aligned"
+    );
+    assert_eq!(remap(600), Err(Error::InvalidArgument));
+    assert_eq!(remap(0), Ok(0));
+}
+
+#[test]
+fn record_and_root_lie_apart_and_the_root_is_aligned() {
+    let scene = Scene::default();
+    let roots = scene.world.inner().spec.setup.root_frames;
+    assert_eq!(roots, 2, "the default shape");
+    let pfn = scene.idle(8, 8);
+    let register = |record: u64, root: u64| {
+        scene.call(
+            Call::VmRegister,
+            &[1, (pfn + record) << 12, (pfn + root) << 12, 1],
+        )
+    };
+    assert_eq!(register(0, 0), Err(Error::BadAddress));
+    assert_eq!(register(1, 2), Err(Error::BadAddress));
+    assert_eq!(register(3, 2), Err(Error::BadAddress));
+    assert_eq!(register(0, 5), Err(Error::BadAddress), "not aligned");
+    assert_eq!(register(0, 2), Ok(1));
+}
+
+#[test]
+fn device_pages_are_mapped_all_or_none() {
+    let scene = Scene::default();
+    let vm = scene.vm(false, 1);
+    let more = scene.idle(8, 8);
+    scene
+        .call(Call::VmDonate, &[vm, more << 12, 8])
+        .expect("donated");
+    let page = 0x5_0000_u64;
+    let map = |page: u64, count| {
+        scene.call(
+            Call::VmMapIo,
+            &[vm, page << 12, free_device(0) << 12, count],
+        )
+    };
+    assert_eq!(map(page + 2, 1), Ok(0));
+    assert_eq!(map(page, 3), Err(Error::Exists), "the last is taken");
+    assert_eq!(map(page, 2), Ok(0));
+    assert_eq!(map(page + 1, 1), Err(Error::Exists));
+    let end = 1 << (scene.world.inner().spec.setup.ipa_bits - 12);
+    assert_eq!(map(end - 1, 2), Err(Error::BadAddress));
+    assert_eq!(map((1 << 40) - 1, 2), Err(Error::BadAddress));
+    let top = [vm, page << 13, (1 << 52) - 0x1000, 2];
+    assert_eq!(scene.call(Call::VmMapIo, &top), Err(Error::BadAddress));
+    scene.check();
+}

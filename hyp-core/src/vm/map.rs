@@ -153,12 +153,8 @@ impl<M: Machine> Ward<M> {
         frames: u64,
     ) -> Result<(), Error> {
         let range = host_range(pa, frames)?;
-        let first = Ipa::page(ipa)?;
+        Ipa::page(ipa)?;
         let bytes = frames * PAGE_SIZE;
-        if first.checked_add(frames).is_none() || Pfn::from_host_pa(pa.wrapping_add(bytes)).is_err()
-        {
-            return Err(Error::BadAddress);
-        }
         self.with_vm(order, vm, |vm, order| {
             vm.require(&[State::Ready])?;
             if vm.protected {
@@ -172,7 +168,7 @@ impl<M: Machine> Ward<M> {
             if !self.memory.lock(order).0.is_free_device(range) {
                 return Err(Error::BadAddress);
             }
-            // All pages are checked, and tables for all of them reserved, before the first is
+            // All pages are checked (beyond the IPA space there is no place for any), and tables for all of them reserved, before the first is
             // mapped: up to 512 contiguous pages open at most two tables of each level below the
             // root.
             for n in 0..frames {
