@@ -37,6 +37,7 @@ pub struct HostState {
     fp: Fp,
     sp_el0: u64,
     pmcr: u64,
+    controls: traps::Controls,
 }
 
 impl HostState {
@@ -51,6 +52,7 @@ impl HostState {
             },
             sp_el0: 0,
             pmcr: 0,
+            controls: traps::Controls { hcr: 0, mdcr: 0 },
         }
     }
 }
@@ -101,7 +103,7 @@ pub fn load(context: &mut Context, params: &RunParams) {
     if cpu.last_guest.swap(runs, Ordering::Relaxed) != runs {
         forget_other_vcpus();
     }
-    traps::guest(params);
+    host.controls = traps::guest(params);
     sysregs::restore(&context.sys, pauth);
     timer::load(context, params);
     gic::load(&context.gic);
@@ -188,7 +190,7 @@ pub fn unload(context: &mut Context, _params: &RunParams) {
     set!("tcr_el1", context[SysReg::TcrEl1] | NO_WALKS);
     isb();
     set_stage2(traps::host_vttbr(), cpu);
-    traps::host(cpu);
+    traps::host_again(host.controls);
     sysregs::restore(&host.sys, pauth);
     set!("sp_el0", host.sp_el0);
     // SAFETY: `host.fp` holds what `load` saved.

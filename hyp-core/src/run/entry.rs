@@ -118,16 +118,17 @@ impl<M: Machine> Ward<M> {
         }
         self.write_exit(frames.run, out, params.protected);
         self.write_gic(frames.run, &vcpu.context.gic);
-        let put_back = self.with_vm(order, u64::from(vm.0), |vm, _| {
-            vm.stats.exits += 1;
-            vm.stats.answered += answered;
-            match vm.slot_mut(index) {
-                Some((slot @ Slot::Active(_), _)) => *slot = Slot::Ready(vcpu, frames),
-                _ => unreachable!("the vCPU that ran is not active"),
-            }
-            Ok(())
-        });
-        assert!(put_back.is_ok(), "a VM cannot go while a vCPU runs");
+        let Ok(slot) = self.slot(u64::from(vm.0)) else {
+            unreachable!("the VM of a running vCPU has a number")
+        };
+        let (mut vm, _) = slot.lock(order);
+        let vm = vm.as_mut().expect("a VM cannot go while a vCPU runs");
+        vm.stats.exits += 1;
+        vm.stats.answered += answered;
+        match vm.slot_mut(index) {
+            Some((slot @ Slot::Active(_), _)) => *slot = Slot::Ready(vcpu, frames),
+            _ => unreachable!("the vCPU that ran is not active"),
+        }
         out.reason
     }
 

@@ -165,7 +165,14 @@ fn trace_filter() -> u64 {
 ///
 /// MDCR_EL2.TDE stays 0: it would bring a guest's own BRK instructions here. TDA, TDOSA and TDRA
 /// close every debug register; `MDSCR_EL1` is switched and 0, so no breakpoint of the host's fires.
-pub(super) fn guest(params: &RunParams) {
+///
+/// The host's own controls are what [`host`] set on this CPU, and are handed back for
+/// [`host_again`].
+pub(super) fn guest(params: &RunParams) -> Controls {
+    let host = Controls {
+        hcr: get!("hcr_el2"),
+        mdcr: get!("mdcr_el2"),
+    };
     let ras = if field(get!("id_aa64pfr0_el1"), 28) != 0 {
         hcr::TERR
     } else {
@@ -189,8 +196,25 @@ pub(super) fn guest(params: &RunParams) {
         | hcr::TIDCP
         | hcr::TACR
         | hcr::RW;
-    set!("hcr_el2", fixed | ras | lor | pauth_bits() | params.hcr);
+    let pauth = host.hcr & (hcr::API | hcr::APK);
+    set!("hcr_el2", fixed | ras | lor | pauth | params.hcr);
     let closed = mdcr::TPMCR | mdcr::TPM | mdcr::TDA | mdcr::TDOSA | mdcr::TDRA;
-    set!("mdcr_el2", counters() | closed | trace_filter());
+    set!("mdcr_el2", host.mdcr | closed);
     set!("vmpidr_el2", params.mpidr);
+    host
+}
+
+/// The host's controls on this CPU, while a guest's are in force.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Controls {
+    pub(super) hcr: u64,
+    pub(super) mdcr: u64,
+}
+
+/// The host runs again, under the controls it had.
+pub(super) fn host_again(controls: Controls) {
+    set!("hcr_el2", controls.hcr);
+    set!("mdcr_el2", controls.mdcr);
+    set!("vmpidr_el2", cpu_mpidr());
 }
