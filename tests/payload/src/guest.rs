@@ -48,7 +48,11 @@ fn serve(boot: u64) {
         }
         mode::VERIFY => {
             let page = argument();
-            result((0..512).filter(|n| memory::peek(page + 8 * n) != protocol::secret(*n)).count() as u64);
+            result(
+                (0..512)
+                    .filter(|n| memory::peek(page + 8 * n) != protocol::secret(*n))
+                    .count() as u64,
+            );
         }
         mode::SPIN => {
             for _ in 0..2_000_000 {

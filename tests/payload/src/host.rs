@@ -41,12 +41,16 @@ pub fn main(boot: u64) -> ! {
         None => gib != 0,
     };
     mmu::enable(is_ram);
-    let Some(board) = board else { panic!("no device tree at {boot:#x}") };
+    let Some(board) = board else {
+        panic!("no device tree at {boot:#x}")
+    };
     call::set_psci_conduit(board.psci_smc);
     console::set(Console::Pl011(board.uart));
     let (start, end) = head::image_range();
     let free = board.free(dt::Range { start, end });
-    let Some(largest) = free.get().iter().max_by_key(|range| range.size()) else { panic!("no free memory") };
+    let Some(largest) = free.get().iter().max_by_key(|range| range.size()) else {
+        panic!("no free memory")
+    };
     pages::init(*largest);
     gic::init_distributor(board.gicd, board.gicr);
     gic::init_cpu();

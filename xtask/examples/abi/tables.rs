@@ -100,8 +100,8 @@ fn run_page() -> String {
     let word = |base: u64, n: usize| format!("{:#05x}", base + 8 * n as u64);
     let mut rows = Vec::new();
     let parts = [
-        (IN_OFFSET, "in", "RunIn {", RunIn::FIELDS),
-        (OUT_OFFSET, "exit", "RunOut {", RunOut::FIELDS),
+        (IN_OFFSET, "in", "    Request {", RunIn::FIELDS),
+        (OUT_OFFSET, "exit", "    Exit {", RunOut::FIELDS),
     ];
     for (base, name, scope, fields) in parts {
         for (n, field) in fields.iter().enumerate() {

@@ -62,9 +62,14 @@ fn system() -> Result<(), Wrong> {
         ("FPCR", First::Fpcr),
         ("FPSR", First::Fpsr),
     ];
-    zero.iter().try_for_each(|(name, which)| same(name, first(*which), 0))?;
+    zero.iter()
+        .try_for_each(|(name, which)| same(name, first(*which), 0))?;
     // PAR_EL1 has RES1 bits once anything wrote it; a translation result would show an address.
-    same("PAR_EL1 address", first(First::Par) & 0x000f_ffff_ffff_f000, 0)?;
+    same(
+        "PAR_EL1 address",
+        first(First::Par) & 0x000f_ffff_ffff_f000,
+        0,
+    )?;
     same("CNTV_CTL_EL0 enable", first(First::CntvCtl) & 1, 0)
 }
 
@@ -72,15 +77,25 @@ fn keys() -> Result<(), Wrong> {
     if !registers::has_pauth() {
         return Ok(());
     }
-    registers::pauth_keys().iter().try_for_each(|key| same("key", *key, 0))
+    registers::pauth_keys()
+        .iter()
+        .try_for_each(|key| same("key", *key, 0))
 }
 
 fn images() -> Result<(), Wrong> {
     let page_end = DATA_SIZE.next_multiple_of(4096);
     let bytes = memory::bytes(DATA, page_end);
     for (index, byte) in (0..).zip(bytes) {
-        let expected = if index < DATA_SIZE { data_byte(index) } else { 0 };
-        same("byte of the data image", u64::from(*byte), u64::from(expected))?;
+        let expected = if index < DATA_SIZE {
+            data_byte(index)
+        } else {
+            0
+        };
+        same(
+            "byte of the data image",
+            u64::from(*byte),
+            u64::from(expected),
+        )?;
     }
     Ok(())
 }
@@ -94,16 +109,33 @@ fn fresh() -> Result<(), Wrong> {
         memory::poke(at, at);
     }
     same("first write", memory::peek(SPARE), SPARE)?;
-    same("last write", memory::peek(SPARE + 0x123_4000), SPARE + 0x123_4000)
+    same(
+        "last write",
+        memory::peek(SPARE + 0x123_4000),
+        SPARE + 0x123_4000,
+    )
 }
 
 fn outside() -> Result<(), Wrong> {
     // In no region: below, between and above, the end of the host's RAM and of the IPA space.
-    for address in [NOWHERE, 0x0800_0000, 0x5000_0000, 0x8000_0000, 0xffff_f000, 0x7f_ffff_f000] {
+    for address in [
+        NOWHERE,
+        0x0800_0000,
+        0x5000_0000,
+        0x8000_0000,
+        0xffff_f000,
+        0x7f_ffff_f000,
+    ] {
         let read = probe::read(address);
-        holds("read takes an external abort", read.is_err_and(|fault| fault.is_external_abort() && fault.far == address))?;
+        holds(
+            "read takes an external abort",
+            read.is_err_and(|fault| fault.is_external_abort() && fault.far == address),
+        )?;
         let write = probe::write(address, 1);
-        holds("write takes an external abort", write.is_err_and(|fault| fault.is_external_abort()))?;
+        holds(
+            "write takes an external abort",
+            write.is_err_and(|fault| fault.is_external_abort()),
+        )?;
     }
     Ok(())
 }
@@ -138,18 +170,26 @@ fn hidden() -> Result<(), Wrong> {
         ("PMCR_EL0 is not UNDEF", Trapped::Pmcr),
         ("ERRIDR_EL1 is not UNDEF", Trapped::Erridr),
         ("ZCR_EL1 is not UNDEF", Trapped::Zcr),
-        ("S3_7_C15_C15_7 is not UNDEF", Trapped::ImplementationDefined),
+        (
+            "S3_7_C15_C15_7 is not UNDEF",
+            Trapped::ImplementationDefined,
+        ),
     ];
     // CPACR_EL1's own traps for SVE and SME would come first.
     let cpacr = read_sysreg!("cpacr_el1");
     write_sysreg!("cpacr_el1", cpacr | 3 << 16 | 3 << 24);
-    let defined = registers.iter().find(|(_, which)| !probe::sysreg(*which).is_err_and(|fault| fault.is_undefined()));
+    let defined = registers
+        .iter()
+        .find(|(_, which)| !probe::sysreg(*which).is_err_and(|fault| fault.is_undefined()));
     write_sysreg!("cpacr_el1", cpacr);
     if let Some((what, _)) = defined {
         return holds(what, false);
     }
     let unallocated = probe::sysreg(Trapped::UnallocatedId);
-    holds("an unallocated ID register reads zero", unallocated == Ok(0))
+    holds(
+        "an unallocated ID register reads zero",
+        unallocated == Ok(0),
+    )
 }
 
 fn counter() -> Result<(), Wrong> {

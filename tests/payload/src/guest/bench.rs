@@ -21,12 +21,18 @@ pub(crate) const RESULTS: &[(&str, usize, usize)] = &[
 pub(crate) const FIRST: usize = 9;
 
 pub(super) fn run() {
-    memory::write_device64(MMIO + reg::MEASURED, (FIRST as u64) << 48 | first(First::Cntvct) & 0xffff_ffff);
+    memory::write_device64(
+        MMIO + reg::MEASURED,
+        (FIRST as u64) << 48 | first(First::Cntvct) & 0xffff_ffff,
+    );
     let page = SPARE + 0x1_0000;
     memory::poke(page, 1);
     let call = |function: u32, argument| [u64::from(function), argument, 0, 0, 0, 0, 0, 0];
     let (info, suspend) = (call(smccc::KVM_MEMINFO, 0), call(psci::CPU_SUSPEND, 0));
-    let (share, unshare) = (call(smccc::KVM_MEM_SHARE, page), call(smccc::KVM_MEM_UNSHARE, page));
+    let (share, unshare) = (
+        call(smccc::KVM_MEM_SHARE, page),
+        call(smccc::KVM_MEM_UNSHARE, page),
+    );
     report(0, ROUNDS, |n| {
         core::hint::black_box(n);
     });

@@ -27,26 +27,42 @@ pub(super) fn run(report: &mut Report) {
 }
 
 fn discovery() -> Result<(), Wrong> {
-    same("SMCCC_VERSION", hvc1(smccc::SMCCC_VERSION, 0), smccc::SMCCC_1_2)?;
+    same(
+        "SMCCC_VERSION",
+        hvc1(smccc::SMCCC_VERSION, 0),
+        smccc::SMCCC_1_2,
+    )?;
     let features = |function: u32| hvc1(smccc::SMCCC_ARCH_FEATURES, u64::from(function));
     same("feature SMCCC_VERSION", features(smccc::SMCCC_VERSION), 0)?;
     same("an unknown feature", features(0x8000_1234), NOT_SUPPORTED)
 }
 
 fn unknown() -> Result<(), Wrong> {
-    for function in [0x8400_00ff, 0xc600_1234, 0x8200_0000, 0, 0xffff_ffff, 0x8600_0006] {
+    for function in [
+        0x8400_00ff,
+        0xc600_1234,
+        0x8200_0000,
+        0,
+        0xffff_ffff,
+        0x8600_0006,
+    ] {
         same("x0", hvc1(function, 0), NOT_SUPPORTED)?;
     }
     Ok(())
 }
 
 fn host_calls() -> Result<(), Wrong> {
-    CALLS.iter().try_for_each(|info| same("x0", hvc1(info.call.function_id(), 1), NOT_SUPPORTED))
+    CALLS
+        .iter()
+        .try_for_each(|info| same("x0", hvc1(info.call.function_id(), 1), NOT_SUPPORTED))
 }
 
 fn smc() -> Result<(), Wrong> {
     for function in [psci::VERSION, psci::SYSTEM_OFF, 0xc600_0117] {
-        holds("answered NOT_SUPPORTED", probe::smc(u64::from(function)) == Ok(NOT_SUPPORTED))?;
+        holds(
+            "answered NOT_SUPPORTED",
+            probe::smc(u64::from(function)) == Ok(NOT_SUPPORTED),
+        )?;
     }
     Ok(())
 }
@@ -55,20 +71,54 @@ fn psci() -> Result<(), Wrong> {
     let call = |function, a, b| call::psci(function, [a, b, 0]);
     same("PSCI_VERSION", call(psci::VERSION, 0, 0), psci::V1_1)?;
     same("MIGRATE_INFO_TYPE", call(psci::MIGRATE_INFO_TYPE, 0, 0), 2)?;
-    for function in [psci::CPU_ON, psci::CPU_ON | psci::SMC64, psci::CPU_OFF, psci::SYSTEM_OFF, psci::SYSTEM_RESET] {
-        same("a function there is", call(psci::FEATURES, u64::from(function), 0), 0)?;
+    for function in [
+        psci::CPU_ON,
+        psci::CPU_ON | psci::SMC64,
+        psci::CPU_OFF,
+        psci::SYSTEM_OFF,
+        psci::SYSTEM_RESET,
+    ] {
+        same(
+            "a function there is",
+            call(psci::FEATURES, u64::from(function), 0),
+            0,
+        )?;
     }
-    same("a function there is not", call(psci::FEATURES, 0x8400_0099, 0), NOT_SUPPORTED)?;
+    same(
+        "a function there is not",
+        call(psci::FEATURES, 0x8400_0099, 0),
+        NOT_SUPPORTED,
+    )?;
     let affinity = |target, level| call(psci::AFFINITY_INFO | psci::SMC64, target, level);
     same("vCPU 0 is on", affinity(0, 0), 0)?;
     same("vCPU 1 is off", affinity(1, 0), OFF)?;
     same("no vCPU 9", affinity(9, 0), psci::INVALID_PARAMETERS)?;
     let on = |target, entry| call(psci::CPU_ON | psci::SMC64, target, entry);
-    same("CPU_ON of itself", on(0, protocol::PROGRAM), psci::ALREADY_ON)?;
-    same("CPU_ON of no vCPU", on(7, protocol::PROGRAM), psci::INVALID_PARAMETERS)?;
-    same("CPU_ON of a bad affinity", on(1 << 16, protocol::PROGRAM), psci::INVALID_PARAMETERS)?;
-    same("CPU_ON at an odd address", on(1, protocol::PROGRAM + 2), psci::INVALID_ADDRESS)?;
-    same("CPU_ON outside memory", on(1, NOWHERE), psci::INVALID_ADDRESS)?;
+    same(
+        "CPU_ON of itself",
+        on(0, protocol::PROGRAM),
+        psci::ALREADY_ON,
+    )?;
+    same(
+        "CPU_ON of no vCPU",
+        on(7, protocol::PROGRAM),
+        psci::INVALID_PARAMETERS,
+    )?;
+    same(
+        "CPU_ON of a bad affinity",
+        on(1 << 16, protocol::PROGRAM),
+        psci::INVALID_PARAMETERS,
+    )?;
+    same(
+        "CPU_ON at an odd address",
+        on(1, protocol::PROGRAM + 2),
+        psci::INVALID_ADDRESS,
+    )?;
+    same(
+        "CPU_ON outside memory",
+        on(1, NOWHERE),
+        psci::INVALID_ADDRESS,
+    )?;
     same("vCPU 1 is still off", affinity(1, 0), OFF)
 }
 
@@ -88,17 +138,37 @@ fn share() -> Result<(), Wrong> {
     for round in 0..3 {
         memory::poke(SHARED, TO_HOST);
         memory::poke(SHARED + 8, round);
-        same("not shared: host is refused", command(protocol::command::REFUSED, SHARED), 1)?;
+        same(
+            "not shared: host is refused",
+            command(protocol::command::REFUSED, SHARED),
+            1,
+        )?;
         same("MEM_SHARE", hvc1(smccc::KVM_MEM_SHARE, SHARED), 0)?;
-        same("shared: host reads and writes", command(protocol::command::ECHO, SHARED), 1)?;
-        same("the guest sees what the host wrote", memory::peek(SHARED + 8), TO_GUEST)?;
+        same(
+            "shared: host reads and writes",
+            command(protocol::command::ECHO, SHARED),
+            1,
+        )?;
+        same(
+            "the guest sees what the host wrote",
+            memory::peek(SHARED + 8),
+            TO_GUEST,
+        )?;
         same("MEM_UNSHARE", hvc1(smccc::KVM_MEM_UNSHARE, SHARED), 0)?;
-        same("unshared: host is refused", command(protocol::command::REFUSED, SHARED), 1)?;
+        same(
+            "unshared: host is refused",
+            command(protocol::command::REFUSED, SHARED),
+            1,
+        )?;
         same("contents stay", memory::peek(SHARED), TO_HOST)?;
     }
     // A page that is not there yet is faulted in by the call itself.
     let absent = SPARE + 0x80_0000;
-    same("MEM_SHARE of an absent page", hvc1(smccc::KVM_MEM_SHARE, absent), 0)?;
+    same(
+        "MEM_SHARE of an absent page",
+        hvc1(smccc::KVM_MEM_SHARE, absent),
+        0,
+    )?;
     same("MEM_UNSHARE of it", hvc1(smccc::KVM_MEM_UNSHARE, absent), 0)
 }
 

@@ -22,8 +22,16 @@ fn sizes(scratch: u64) -> Result<(), Wrong> {
         let mask = u64::MAX >> (64 - 8 * size);
         let write = probe::write_sized(scratch, size, PATTERN);
         holds("write", write.is_ok())?;
-        same("what was written", probe::read_sized(scratch, 8).unwrap_or(0), PATTERN & mask)?;
-        same("read of the same size", probe::read_sized(scratch, size).unwrap_or(0), PATTERN & mask)?;
+        same(
+            "what was written",
+            probe::read_sized(scratch, 8).unwrap_or(0),
+            PATTERN & mask,
+        )?;
+        same(
+            "read of the same size",
+            probe::read_sized(scratch, size).unwrap_or(0),
+            PATTERN & mask,
+        )?;
     }
     Ok(())
 }
@@ -31,8 +39,14 @@ fn sizes(scratch: u64) -> Result<(), Wrong> {
 fn refused() -> Result<(), Wrong> {
     let address = MMIO + reg::REFUSED;
     let read = probe::read(address);
-    holds("read", read.is_err_and(|fault| fault.is_external_abort() && fault.far == address))?;
-    holds("write", probe::write(address, 1).is_err_and(|fault| fault.is_external_abort()))
+    holds(
+        "read",
+        read.is_err_and(|fault| fault.is_external_abort() && fault.far == address),
+    )?;
+    holds(
+        "write",
+        probe::write(address, 1).is_err_and(|fault| fault.is_external_abort()),
+    )
 }
 
 fn pair() -> Result<(), Wrong> {
@@ -41,7 +55,10 @@ fn pair() -> Result<(), Wrong> {
 
 fn guard() -> Result<(), Wrong> {
     let before = probe::read(GUARDED + reg::SCRATCH);
-    holds("before: abort", before.is_err_and(|fault| fault.is_external_abort()))?;
+    holds(
+        "before: abort",
+        before.is_err_and(|fault| fault.is_external_abort()),
+    )?;
     let enrol = |address| hvc1(smccc::KVM_MMIO_GUARD, address);
     same("MMIO_GUARD of memory", enrol(RAM), INVALID)?;
     same("MMIO_GUARD, unaligned", enrol(GUARDED + 4), INVALID)?;
@@ -49,5 +66,8 @@ fn guard() -> Result<(), Wrong> {
     same("MMIO_GUARD again", enrol(GUARDED), 0)?;
     sizes(GUARDED + reg::SCRATCH)?;
     let next = probe::read(GUARDED + 4096);
-    holds("the next page: abort", next.is_err_and(|fault| fault.is_external_abort()))
+    holds(
+        "the next page: abort",
+        next.is_err_and(|fault| fault.is_external_abort()),
+    )
 }

@@ -14,9 +14,15 @@ impl Report {
     pub(super) fn check(&mut self, name: &str, result: Result<(), Wrong>) {
         match result {
             Ok(()) => println!("TEST guest::{name} ... ok"),
-            Err(Wrong { what, found, expected }) => {
+            Err(Wrong {
+                what,
+                found,
+                expected,
+            }) => {
                 self.wrong += 1;
-                println!("TEST guest::{name} ... FAIL: {what}: found {found:#x}, expected {expected:#x}");
+                println!(
+                    "TEST guest::{name} ... FAIL: {what}: found {found:#x}, expected {expected:#x}"
+                );
             }
         }
     }
@@ -36,7 +42,15 @@ pub(super) struct Wrong {
 
 /// The two must be equal.
 pub(super) fn same(what: &'static str, found: u64, expected: u64) -> Result<(), Wrong> {
-    if found == expected { Ok(()) } else { Err(Wrong { what, found, expected }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Wrong {
+            what,
+            found,
+            expected,
+        })
+    }
 }
 
 /// It must be so.

@@ -19,7 +19,11 @@ pub(super) fn run(report: &mut Report) {
 fn on_and_off() -> Result<(), Wrong> {
     for round in 1..=2 {
         same("CPU_ON", smp::cpu_on(1, 1, visit), psci::SUCCESS)?;
-        same("CPU_ON of one that is on", smp::cpu_on(1, 1, visit), psci::ALREADY_ON)?;
+        same(
+            "CPU_ON of one that is on",
+            smp::cpu_on(1, 1, visit),
+            psci::ALREADY_ON,
+        )?;
         same("AFFINITY_INFO while it runs", state(), 0)?;
         RELEASED.store(round, Ordering::Release);
         // Waiting makes the host run the other one.
@@ -40,7 +44,10 @@ fn state() -> u64 {
 }
 
 extern "C" fn visit() -> ! {
-    SEEN_MPIDR.store(read_sysreg!("mpidr_el1") & 0xff_00ff_ffff, Ordering::Relaxed);
+    SEEN_MPIDR.store(
+        read_sysreg!("mpidr_el1") & 0xff_00ff_ffff,
+        Ordering::Relaxed,
+    );
     SEEN_INDEX.store(read_sysreg!("tpidr_el1"), Ordering::Relaxed);
     let round = VISITS.fetch_add(1, Ordering::Release) + 1;
     while RELEASED.load(Ordering::Acquire) < round {

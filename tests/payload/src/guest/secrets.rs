@@ -22,16 +22,52 @@ pub(super) fn run(report: &mut Report) {
     }
     let call = |function: u32| (u64::from(function), 0, 0);
     let cases = [
-        ("secrets-kept-at-hvc-answered", Instruction::Hvc, call(smccc::KVM_MEMINFO)),
-        ("secrets-kept-at-psci-answered", Instruction::Hvc, call(psci::VERSION)),
-        ("secrets-kept-at-psci-suspend", Instruction::Hvc, call(psci::CPU_SUSPEND)),
-        ("secrets-kept-at-unknown-call", Instruction::Hvc, call(0xc600_0fff)),
+        (
+            "secrets-kept-at-hvc-answered",
+            Instruction::Hvc,
+            call(smccc::KVM_MEMINFO),
+        ),
+        (
+            "secrets-kept-at-psci-answered",
+            Instruction::Hvc,
+            call(psci::VERSION),
+        ),
+        (
+            "secrets-kept-at-psci-suspend",
+            Instruction::Hvc,
+            call(psci::CPU_SUSPEND),
+        ),
+        (
+            "secrets-kept-at-unknown-call",
+            Instruction::Hvc,
+            call(0xc600_0fff),
+        ),
         ("secrets-kept-at-wfi", Instruction::Wfi, (secret(0), 0, 0)),
-        ("secrets-kept-at-mmio-read", Instruction::Load, (secret(0), MMIO + reg::SCRATCH, 0)),
-        ("secrets-kept-at-mmio-write", Instruction::Store, (secret(0), MMIO + reg::SCRATCH, 0)),
-        ("secrets-kept-at-memory-fault-write", Instruction::Store, (secret(0), ABSENT, 0)),
-        ("secrets-kept-at-memory-fault-read", Instruction::Load, (secret(0), ABSENT + 0x1000, 0)),
-        ("secrets-kept-at-interrupt", Instruction::Spin, (secret(0), 0, 3_000_000)),
+        (
+            "secrets-kept-at-mmio-read",
+            Instruction::Load,
+            (secret(0), MMIO + reg::SCRATCH, 0),
+        ),
+        (
+            "secrets-kept-at-mmio-write",
+            Instruction::Store,
+            (secret(0), MMIO + reg::SCRATCH, 0),
+        ),
+        (
+            "secrets-kept-at-memory-fault-write",
+            Instruction::Store,
+            (secret(0), ABSENT, 0),
+        ),
+        (
+            "secrets-kept-at-memory-fault-read",
+            Instruction::Load,
+            (secret(0), ABSENT + 0x1000, 0),
+        ),
+        (
+            "secrets-kept-at-interrupt",
+            Instruction::Spin,
+            (secret(0), 0, 3_000_000),
+        ),
     ];
     let results = cases.map(|(name, instruction, operands)| (name, one(instruction, operands)));
     let before = registers::system();
@@ -52,8 +88,12 @@ fn one(instruction: Instruction, (x0, x6, x7): (u64, u64, u64)) -> Result<(), Wr
         command(protocol::command::KICK, 50);
     }
     let mut given = Registers::ZERO;
-    (0..).zip(&mut given.x).for_each(|(n, x)| *x = secret(0x100 + n));
-    (0..).zip(&mut given.v).for_each(|(n, v)| *v = u128::from(secret(0x200 + n)) << 64 | u128::from(secret(0x300 + n)));
+    (0..)
+        .zip(&mut given.x)
+        .for_each(|(n, x)| *x = secret(0x100 + n));
+    (0..).zip(&mut given.v).for_each(|(n, v)| {
+        *v = u128::from(secret(0x200 + n)) << 64 | u128::from(secret(0x300 + n))
+    });
     given.x[0] = x0;
     if instruction == Instruction::Hvc {
         // A call's arguments are not secret: x1 to x3 of MEMINFO must be zero.
@@ -62,7 +102,11 @@ fn one(instruction: Instruction, (x0, x6, x7): (u64, u64, u64)) -> Result<(), Wr
     if x6 != 0 {
         given.x[6] = x6;
         // What a store to the device or to memory carries is the host's to see, or harmless.
-        given.x[5] = if instruction == Instruction::Store && x6 != ABSENT { 0x600d } else { secret(0x105) };
+        given.x[5] = if instruction == Instruction::Store && x6 != ABSENT {
+            0x600d
+        } else {
+            secret(0x105)
+        };
     }
     if x7 != 0 {
         given.x[7] = x7;
@@ -73,7 +117,11 @@ fn one(instruction: Instruction, (x0, x6, x7): (u64, u64, u64)) -> Result<(), Wr
     captured::run(instruction, &mut found);
     let after = registers::system();
     if instruction == Instruction::Spin {
-        same("interrupts of the host while spinning", u64::from(command(protocol::command::EXITS, exit::IRQ) > 0), 1)?;
+        same(
+            "interrupts of the host while spinning",
+            u64::from(command(protocol::command::EXITS, exit::IRQ) > 0),
+            1,
+        )?;
     }
     if instruction == Instruction::Store && x6 == ABSENT {
         same("what was stored", memory::peek(ABSENT), given.x[5])?;
@@ -91,12 +139,20 @@ fn one(instruction: Instruction, (x0, x6, x7): (u64, u64, u64)) -> Result<(), Wr
     }
     for (found, given) in found.v.iter().zip(&given.v) {
         same("an FP register, low", *found as u64, *given as u64)?;
-        same("an FP register, high", (*found >> 64) as u64, (*given >> 64) as u64)?;
+        same(
+            "an FP register, high",
+            (*found >> 64) as u64,
+            (*given >> 64) as u64,
+        )?;
     }
     for (n, name) in registers::SYSTEM_NAMES.iter().enumerate() {
         same(name, after[n], before[n])?;
     }
-    same("pointer-authentication keys", u64::from(registers::has_pauth().then(registers::pauth_keys) == keys), 1)
+    same(
+        "pointer-authentication keys",
+        u64::from(registers::has_pauth().then(registers::pauth_keys) == keys),
+        1,
+    )
 }
 
 /// Puts secrets into the system registers that this program does not run on.
@@ -114,7 +170,16 @@ fn fill_system() {
 fn system_kept(values: &[u64; registers::SYSTEM]) -> Result<(), Wrong> {
     for (n, name) in (0..).zip(registers::SYSTEM_NAMES) {
         // Registers with RES0 bits do not hold a secret as a whole; those that do must still.
-        if ["TPIDR_EL0", "TPIDRRO_EL0", "TPIDR_EL1", "SP_EL0", "ELR_EL1", "FAR_EL1"].contains(&name) {
+        if [
+            "TPIDR_EL0",
+            "TPIDRRO_EL0",
+            "TPIDR_EL1",
+            "SP_EL0",
+            "ELR_EL1",
+            "FAR_EL1",
+        ]
+        .contains(&name)
+        {
             same(name, values[n as usize], secret(0x400 + n))?;
         }
     }
@@ -122,6 +187,7 @@ fn system_kept(values: &[u64; registers::SYSTEM]) -> Result<(), Wrong> {
 }
 
 const GENERAL: [&str; 31] = [
-    "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17",
-    "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x29", "x30",
+    "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+    "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27",
+    "x28", "x29", "x30",
 ];

@@ -32,7 +32,11 @@ pub(crate) fn must_abort(address: u64, what: &str) -> Outcome {
 /// The same from another CPU.
 pub(crate) fn must_abort_on(cpu: usize, address: u64, what: &str) -> Outcome {
     let outcome: Lock<Option<Result<(), Fail>>> = Lock::new(None);
-    smp::while_on(cpu, &|| *outcome.lock() = Some(must_abort(address, what)), || ());
+    smp::while_on(
+        cpu,
+        &|| *outcome.lock() = Some(must_abort(address, what)),
+        || (),
+    );
     outcome.lock().take().unwrap_or(Ok(()))
 }
 

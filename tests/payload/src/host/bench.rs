@@ -19,14 +19,19 @@ const MIB: u64 = 1 << 20;
 pub(crate) fn run(env: &Env) {
     SEARCH.store(false, Ordering::Relaxed);
     TICK.store(0, Ordering::Relaxed);
-    let result = guest(env).and_then(|()| verification(env)).and_then(|()| destruction(env));
+    let result = guest(env)
+        .and_then(|()| verification(env))
+        .and_then(|()| destruction(env));
     if let Err(why) = result {
         println!("bench: FAIL: {}", why.text().get());
     }
 }
 
 fn print(name: &str, ticks: u64, divisor: u64, unit: &str) {
-    println!("BENCH {name} {} {unit}", (time::nanoseconds(ticks) + divisor / 2) / divisor.max(1));
+    println!(
+        "BENCH {name} {} {unit}",
+        (time::nanoseconds(ticks) + divisor / 2) / divisor.max(1)
+    );
 }
 
 /// What the guest measures.
@@ -39,8 +44,16 @@ fn guest(env: &Env) -> Outcome {
     let measured = vm.state.lock().device.measured;
     for (name, number, empty) in RESULTS {
         let ((ticks, rounds), (loops, empty_rounds)) = (measured[*number], measured[*empty]);
-        ensure!(rounds > 0 && empty_rounds > 0, "the guest did not measure {name}");
-        print(name, ticks.saturating_sub(loops * rounds / empty_rounds), rounds, "instructions");
+        ensure!(
+            rounds > 0 && empty_rounds > 0,
+            "the guest did not measure {name}"
+        );
+        print(
+            name,
+            ticks.saturating_sub(loops * rounds / empty_rounds),
+            rounds,
+            "instructions",
+        );
     }
     let took = measured[FIRST].0.wrapping_sub(start) & 0xffff_ffff;
     print("create-to-first-instruction", took, 1, "instructions");
@@ -50,14 +63,25 @@ fn guest(env: &Env) -> Outcome {
 /// Runs vCPU 0 with as little of a host around it as there can be: no list registers, no ticks.
 fn serve(vm: &Vm) -> Outcome {
     let page = vm.run_pages[0];
-    let run = [u64::from(Call::VcpuRun.function_id()), vm.id, 0, 0, 0, 0, 0, 0];
+    let run = [
+        u64::from(Call::VcpuRun.function_id()),
+        vm.id,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ];
     vm.prepare(0);
     loop {
         let [x0, reason, ..] = call::hvc(run);
         ensure!(x0 == 0, "vcpu_run returned {}", x0 as i64);
         match reason {
             exit::WAIT => {}
-            exit::MMIO if memory::peek(page + SCRATCH_READ.0) == SCRATCH_READ.1 => memory::poke(page + VALUE, 0x600d),
+            exit::MMIO if memory::peek(page + SCRATCH_READ.0) == SCRATCH_READ.1 => {
+                memory::poke(page + VALUE, 0x600d)
+            }
             exit::SYSTEM_OFF => return Ok(()),
             _ => {
                 vm.settle(0, reason)?;
@@ -81,7 +105,9 @@ fn verification(env: &Env) -> Outcome {
     memory::copy_in(frames, env.owner.image(0));
     program.size = MIB;
     program.digest = env.owner.digest(memory::bytes(frames, MIB));
-    let signed = env.owner.sign(&env.owner.rebuilt(images.regions(), &[program, data]));
+    let signed = env
+        .owner
+        .sign(&env.owner.rebuilt(images.regions(), &[program, data]));
     let vm = Vm::protected(env)?;
     let start = time::now();
     ensure!(vm.boot_info(&signed).is_ok(), "manifest refused");
@@ -89,7 +115,10 @@ fn verification(env: &Env) -> Outcome {
     vm.load_image(env, 1, |_, _| {})?;
     let start = time::now();
     for page in 0..256 {
-        ok(Call::VmRemapImage, &[vm.id, 0, page, frames + page * pages::PAGE, 0])?;
+        ok(
+            Call::VmRemapImage,
+            &[vm.id, 0, page, frames + page * pages::PAGE, 0],
+        )?;
     }
     print("remap-image-page", time::now() - start, 256, "instructions");
     vm.took(frames, 256, program.ipa);
@@ -115,6 +144,11 @@ fn destruction(env: &Env) -> Outcome {
         vm.forgotten();
     }
     print("destroy-small-vm", ticks[0], 1, "instructions");
-    print("destroy-per-mib", ticks[1].saturating_sub(ticks[0]), 8, "instructions");
+    print(
+        "destroy-per-mib",
+        ticks[1].saturating_sub(ticks[0]),
+        8,
+        "instructions",
+    );
     Ok(())
 }

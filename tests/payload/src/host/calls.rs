@@ -28,7 +28,11 @@ pub(crate) fn host_call(function: Call, args: &[u64]) -> Result<Reply, Error> {
     words[1..=args.len()].copy_from_slice(args);
     let [x0, x1, more @ ..] = call::hvc(words);
     match x0 as i64 {
-        0 | AGAIN => Ok(Reply { again: x0 as i64 == AGAIN, x1, more }),
+        0 | AGAIN => Ok(Reply {
+            again: x0 as i64 == AGAIN,
+            x1,
+            more,
+        }),
         code => match Error::from_code(code) {
             Some(error) => Err(error),
             None => panic!("{} returned {code}", name(function)),
@@ -38,7 +42,10 @@ pub(crate) fn host_call(function: Call, args: &[u64]) -> Result<Reply, Error> {
 
 /// The name of a call.
 pub(crate) fn name(call: Call) -> &'static str {
-    CALLS.iter().find(|info| info.call == call).map_or("?", |info| info.name)
+    CALLS
+        .iter()
+        .find(|info| info.call == call)
+        .map_or("?", |info| info.name)
 }
 
 /// The call must succeed: `x1`. When Ward lacks table pages for the host's own map it is given some,
@@ -51,7 +58,10 @@ pub(crate) fn ok(function: Call, args: &[u64]) -> Outcome<u64> {
             Err(error) => fail!("{}{args:x?} refused: {error:?}", name(function)),
         }
     }
-    fail!("{}{args:x?}: still no memory after donations", name(function))
+    fail!(
+        "{}{args:x?}: still no memory after donations",
+        name(function)
+    )
 }
 
 /// Gives pages to the pool that lacks them.
@@ -76,13 +86,23 @@ pub(crate) fn refused(function: Call, args: &[u64], error: Error) -> Outcome {
 pub(crate) fn refused_as(function: Call, args: &[u64], errors: &[Error]) -> Outcome {
     let before = owners();
     match host_call(function, args) {
-        Ok(reply) => fail!("{}{args:x?} was not refused: {reply:x?}, expected {errors:?}", name(function)),
+        Ok(reply) => fail!(
+            "{}{args:x?} was not refused: {reply:x?}, expected {errors:?}",
+            name(function)
+        ),
         Err(found) if !errors.contains(&found) => {
-            fail!("{}{args:x?} refused with {found:?}, expected {errors:?}", name(function))
+            fail!(
+                "{}{args:x?} refused with {found:?}, expected {errors:?}",
+                name(function)
+            )
         }
         Err(_) => {}
     }
-    same!(owners(), before, "frames of host, Ward and VMs after a refused call");
+    same!(
+        owners(),
+        before,
+        "frames of host, Ward and VMs after a refused call"
+    );
     Ok(())
 }
 

@@ -25,7 +25,12 @@ pub(crate) fn run(env: &Env) {
 
 fn tell(env: &Env) -> Outcome {
     let version = calls::ok(Call::Version, &[])?;
-    println!("host : running at EL1 on {} CPU(s), beneath Ward (interface {}.{})", env.cpus(), version >> 16, version & 0xffff);
+    println!(
+        "host : running at EL1 on {} CPU(s), beneath Ward (interface {}.{})",
+        env.cpus(),
+        version >> 16,
+        version & 0xffff
+    );
     println!(
         "host : {} of {} frames of memory are mine, {} are Ward's; up to {} VMs of {} address bits",
         machine(stat::HOST_FRAMES),
@@ -38,14 +43,20 @@ fn tell(env: &Env) -> Outcome {
     changed_image(env)?;
     println!("host : building the guest anew, with the images as their owner signed them");
     let vm = Vm::protected(env)?;
-    println!("host : vm_register, vm_donate, 2 x vcpu_register: VM {}", vm.id);
+    println!(
+        "host : vm_register, vm_donate, 2 x vcpu_register: VM {}",
+        vm.id
+    );
     if let Err(error) = vm.boot_info(&env.owner.signed()) {
         fail!("vm_set_boot_info refused: {error:?}");
     }
     println!("host : vm_set_boot_info: the manifest is signed by a key that Ward trusts");
     vm.load(env)?;
     let program = env.owner.image(0).len();
-    println!("host : vm_remap_image: {} KiB of program and data are the guest's now, not mine", (program + env.owner.image(1).len()) / 1024);
+    println!(
+        "host : vm_remap_image: {} KiB of program and data are the guest's now, not mine",
+        (program + env.owner.image(1).len()) / 1024
+    );
     match vm.verify() {
         Ok(calls) => println!("host : vm_verify_images: verified in {calls} calls"),
         Err(error) => fail!("vm_verify_images: {error:?}"),
@@ -83,10 +94,14 @@ fn changed_image(env: &Env) -> Outcome {
     if let Err(error) = vm.boot_info(&env.owner.signed()) {
         fail!("vm_set_boot_info refused: {error:?}");
     }
-    vm.load_image(env, 0, |frames, _| memory::poke(frames + 512, memory::peek(frames + 512) ^ 1))?;
+    vm.load_image(env, 0, |frames, _| {
+        memory::poke(frames + 512, memory::peek(frames + 512) ^ 1)
+    })?;
     vm.load_image(env, 1, |_, _| {})?;
     match vm.verify() {
-        Err(Error::BadDigest) => println!("host : attack: one bit of the program flipped: refused, BadDigest"),
+        Err(Error::BadDigest) => {
+            println!("host : attack: one bit of the program flipped: refused, BadDigest")
+        }
         other => fail!("a changed program: {other:?}"),
     }
     vm.destroy()
@@ -94,7 +109,9 @@ fn changed_image(env: &Env) -> Outcome {
 
 /// Reads the guest's memory and Ward's.
 fn spy(env: &Env, vm: &Vm) {
-    let Some(frame) = vm.frame_of(PROGRAM + PAGE) else { return };
+    let Some(frame) = vm.frame_of(PROGRAM + PAGE) else {
+        return;
+    };
     for (what, address) in [("the guest's memory", frame), ("Ward's memory", env.ward)] {
         match probe::read(address) {
             Err(fault) => println!("host : attack: read {what} at {address:#x}: {fault}"),

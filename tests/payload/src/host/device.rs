@@ -59,7 +59,11 @@ impl Device {
             return;
         }
         println!("{}", line.get());
-        if let Some((_, result)) = line.get().strip_prefix("TEST ").and_then(|rest| rest.split_once(" ... ")) {
+        if let Some((_, result)) = line
+            .get()
+            .strip_prefix("TEST ")
+            .and_then(|rest| rest.split_once(" ... "))
+        {
             tally::count(result == "ok");
         }
     }
@@ -109,12 +113,16 @@ pub(crate) fn access(vm: &Vm, vcpu: usize, ipa: u64, size: u64, write: Option<u6
 fn obey(vm: &Vm, vcpu: usize, number: u64, argument: u64) -> u64 {
     match number {
         command::ECHO => {
-            let Some(frame) = vm.frame_of(argument) else { return 0 };
+            let Some(frame) = vm.frame_of(argument) else {
+                return 0;
+            };
             let read = probe::read(frame) == Ok(protocol::TO_HOST);
             u64::from(read && probe::write(frame + 8, protocol::TO_GUEST).is_ok())
         }
         command::REFUSED => {
-            let Some(frame) = vm.frame_of(argument) else { return 0 };
+            let Some(frame) = vm.frame_of(argument) else {
+                return 0;
+            };
             u64::from(probe::read(frame).is_err() && probe::write(frame, 0).is_err())
         }
         command::INTERRUPT => {

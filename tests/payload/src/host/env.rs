@@ -39,7 +39,12 @@ impl Env {
             assert_eq!(result, 0, "PSCI CPU_ON of CPU {index}");
         }
         let owner = Owner::find(&board);
-        Env { owner, root_frames: calls::info(info::ROOT_FRAMES), ward: ward_page(&board), board }
+        Env {
+            owner,
+            root_frames: calls::info(info::ROOT_FRAMES),
+            ward: ward_page(&board),
+            board,
+        }
     }
 
     /// CPUs, this one included.
@@ -49,29 +54,68 @@ impl Env {
 
     /// Who has how many frames.
     pub(crate) fn frames(&self) -> Counts {
-        Counts { owners: calls::owners(), in_use: pages::in_use(), host_pool: calls::info(info::HOST_POOL) }
+        Counts {
+            owners: calls::owners(),
+            in_use: pages::in_use(),
+            host_pool: calls::info(info::HOST_POOL),
+        }
     }
 
     /// Every frame must be with whom it was.
     pub(crate) fn all_back(&self, before: Counts) -> Outcome {
         let now = self.frames();
-        same!(now.in_use, before.in_use, "frames that the test holds at its end");
+        same!(
+            now.in_use,
+            before.in_use,
+            "frames that the test holds at its end"
+        );
         let host = |counts: &Counts| counts.owners[0];
         // What went to the host's table pool stays Ward's.
         let donated = now.owners[1] - before.owners[1].min(now.owners[1]);
-        same!(host(&now) + donated, host(&before), "frames of the host after the test");
-        same!(now.owners[2], before.owners[2], "frames of VMs after the test");
-        ensure!(donated == 0 || now.host_pool != before.host_pool, "Ward kept {donated} frames");
+        same!(
+            host(&now) + donated,
+            host(&before),
+            "frames of the host after the test"
+        );
+        same!(
+            now.owners[2],
+            before.owners[2],
+            "frames of VMs after the test"
+        );
+        ensure!(
+            donated == 0 || now.host_pool != before.host_pool,
+            "Ward kept {donated} frames"
+        );
         Ok(())
     }
 }
 
 /// RAM that the device tree does not give the host: Ward's.
 fn ward_page(board: &Board) -> u64 {
-    let first = board.ram.get().iter().map(|range| range.start).min().unwrap_or(0);
-    let end = board.ram.get().iter().map(|range| range.end).max().unwrap_or(0);
+    let first = board
+        .ram
+        .get()
+        .iter()
+        .map(|range| range.start)
+        .min()
+        .unwrap_or(0);
+    let end = board
+        .ram
+        .get()
+        .iter()
+        .map(|range| range.end)
+        .max()
+        .unwrap_or(0);
     let in_ram = |at: u64| board.ram.overlap(&Range::sized(at, 1));
     let base = first & !((1 << 30) - 1);
     let hole = (base..end).step_by(1 << 16).find(|at| !in_ram(*at));
-    hole.or_else(|| board.reserved.get().iter().map(|range| range.start).find(|at| *at >= base)).unwrap_or(base)
+    hole.or_else(|| {
+        board
+            .reserved
+            .get()
+            .iter()
+            .map(|range| range.start)
+            .find(|at| *at >= base)
+    })
+    .unwrap_or(base)
 }

@@ -6,7 +6,9 @@ use crate::rt::dt::Board;
 use crate::rt::{memory, pages};
 use ed25519_dalek::{Signer, SigningKey};
 use hyp_core::abi::bundle::{self, Bundle};
-use hyp_core::abi::manifest::{Digest, Image, ImageKind, MAX_BYTES, Manifest, Region, RegionKind, SIGN_PREFIX};
+use hyp_core::abi::manifest::{
+    Digest, Image, ImageKind, MAX_BYTES, Manifest, Region, RegionKind, SIGN_PREFIX,
+};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// Images of the test guest: its program, its data.
@@ -48,16 +50,29 @@ impl Owner {
     /// # Panics
     /// When there is neither a bundle, nor a program with a key to sign it by.
     pub(crate) fn find(board: &Board) -> Self {
-        let key = board.bootargs.split(' ').find_map(|word| word.strip_prefix("signing-key=")).map(read_key);
-        let Some(module) = board.modules.get().first() else { panic!("no boot module with the test guest") };
+        let key = board
+            .bootargs
+            .split(' ')
+            .find_map(|word| word.strip_prefix("signing-key="))
+            .map(read_key);
+        let Some(module) = board.modules.get().first() else {
+            panic!("no boot module with the test guest")
+        };
         let bytes = memory::bytes(module.start, module.size());
         if bytes.starts_with(&bundle::MAGIC) {
             return Self::unpack(key, bytes);
         }
-        let Some(key) = key else { panic!("the boot module is no bundle, and no signing-key=HEX is given") };
+        let Some(key) = key else {
+            panic!("the boot module is no bundle, and no signing-key=HEX is given")
+        };
         let images = [bytes, data_image()];
         let manifest = describe(&key, images);
-        Owner { key: Some(key), images, bundled: None, manifest }
+        Owner {
+            key: Some(key),
+            images,
+            bundled: None,
+            manifest,
+        }
     }
 
     fn unpack(key: Option<SigningKey>, bytes: &'static [u8]) -> Self {
@@ -70,10 +85,19 @@ impl Owner {
             Err(error) => panic!("the manifest of the boot module: {error:?}"),
         };
         assert_eq!(manifest.images().len(), IMAGES, "images in the bundle");
-        let images = core::array::from_fn(|n| &bundle.pages(n)[..manifest.images()[n].size as usize]);
-        let mut signed = Signed { bytes: [0; MAX_BYTES], len: bundle.manifest().len() };
+        let images =
+            core::array::from_fn(|n| &bundle.pages(n)[..manifest.images()[n].size as usize]);
+        let mut signed = Signed {
+            bytes: [0; MAX_BYTES],
+            len: bundle.manifest().len(),
+        };
         signed.bytes[..signed.len].copy_from_slice(bundle.manifest());
-        Owner { key, images, bundled: Some(signed), manifest }
+        Owner {
+            key,
+            images,
+            bundled: Some(signed),
+            manifest,
+        }
     }
 
     /// The bytes of an image.
@@ -96,7 +120,9 @@ impl Owner {
     /// # Panics
     /// When the boot arguments name no key.
     pub(crate) fn sign(&self, manifest: &Manifest) -> Signed {
-        let Some(key) = &self.key else { panic!("this test needs signing-key=HEX in the boot arguments") };
+        let Some(key) = &self.key else {
+            panic!("this test needs signing-key=HEX in the boot arguments")
+        };
         sign(key, manifest)
     }
 
@@ -121,7 +147,9 @@ impl Owner {
         let old = &self.manifest;
         let mut new = Manifest::new(old.key);
         (new.vcpus, new.entry, new.boot_arg) = (old.vcpus, old.entry, old.boot_arg);
-        let fits = regions.iter().all(|region| new.push_region(*region).is_ok())
+        let fits = regions
+            .iter()
+            .all(|region| new.push_region(*region).is_ok())
             && images.iter().all(|image| new.push_image(*image).is_ok());
         assert!(fits, "too many regions or images");
         new
@@ -136,7 +164,10 @@ fn sign(key: &SigningKey, manifest: &Manifest) -> Signed {
     message[SIGN_PREFIX.len()..SIGN_PREFIX.len() + body].copy_from_slice(&bytes[..body]);
     let signature = key.sign(&message[..SIGN_PREFIX.len() + body]).to_bytes();
     bytes[body..body + signature.len()].copy_from_slice(&signature);
-    Signed { bytes, len: body + signature.len() }
+    Signed {
+        bytes,
+        len: body + signature.len(),
+    }
 }
 
 /// The test guest's own manifest: the program by SHA-256, the data by SHA-512.
@@ -148,11 +179,37 @@ fn describe(key: &SigningKey, images: [&[u8]; IMAGES]) -> Manifest {
     manifest.image_version = 1;
     let program = Digest::Sha256(Sha256::digest(images[0]).into());
     let data = Digest::Sha512(Sha512::digest(images[1]).into());
-    let image = |kind, ipa, size, digest| Image { kind, ipa, size, digest };
-    let fits = manifest.push_region(Region { kind: RegionKind::Ram, ipa: RAM, size: RAM_SIZE }).is_ok()
-        && manifest.push_region(Region { kind: RegionKind::Mmio, ipa: MMIO, size: MMIO_SIZE }).is_ok()
-        && manifest.push_image(image(ImageKind::Kernel, PROGRAM, images[0].len() as u64, program)).is_ok()
-        && manifest.push_image(image(ImageKind::Other, DATA, DATA_SIZE, data)).is_ok();
+    let image = |kind, ipa, size, digest| Image {
+        kind,
+        ipa,
+        size,
+        digest,
+    };
+    let fits = manifest
+        .push_region(Region {
+            kind: RegionKind::Ram,
+            ipa: RAM,
+            size: RAM_SIZE,
+        })
+        .is_ok()
+        && manifest
+            .push_region(Region {
+                kind: RegionKind::Mmio,
+                ipa: MMIO,
+                size: MMIO_SIZE,
+            })
+            .is_ok()
+        && manifest
+            .push_image(image(
+                ImageKind::Kernel,
+                PROGRAM,
+                images[0].len() as u64,
+                program,
+            ))
+            .is_ok()
+        && manifest
+            .push_image(image(ImageKind::Other, DATA, DATA_SIZE, data))
+            .is_ok();
     assert!(fits, "too many regions or images");
     manifest
 }
@@ -170,7 +227,8 @@ fn read_key(hex: &str) -> SigningKey {
     assert_eq!(hex.len(), 64, "signing-key= takes 64 hexadecimal digits");
     for (byte, digits) in seed.iter_mut().zip(hex.as_bytes().chunks(2)) {
         let text = core::str::from_utf8(digits).unwrap_or("");
-        *byte = u8::from_str_radix(text, 16).unwrap_or_else(|_| panic!("signing-key=: not hexadecimal"));
+        *byte = u8::from_str_radix(text, 16)
+            .unwrap_or_else(|_| panic!("signing-key=: not hexadecimal"));
     }
     SigningKey::from_bytes(&seed)
 }

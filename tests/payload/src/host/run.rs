@@ -33,7 +33,9 @@ impl Vm {
                 (code, _) => Err(Error::from_code(code)),
             }
         } else {
-            calls::host_call(Call::VcpuRun, &[self.id, vcpu as u64]).map(|reply| reply.x1).map_err(Some)
+            calls::host_call(Call::VcpuRun, &[self.id, vcpu as u64])
+                .map(|reply| reply.x1)
+                .map_err(Some)
         };
         match result {
             Ok(reason) => self.settle(vcpu, reason).map(Ok),
@@ -95,7 +97,11 @@ impl Vm {
     /// Has the guest switch itself off.
     pub(crate) fn shut_down(&self) -> Outcome {
         self.tell(mode::OFF, 0);
-        same!(self.run_until(|_| false)?, exit::SYSTEM_OFF, "the guest's last exit");
+        same!(
+            self.run_until(|_| false)?,
+            exit::SYSTEM_OFF,
+            "the guest's last exit"
+        );
         Ok(())
     }
 
@@ -113,7 +119,13 @@ impl Vm {
         gic.hcr = 1;
         gic.used = 4;
         let (flags, value) = core::mem::take(&mut state.answer[vcpu]);
-        let words = RunIn { flags, value, hcr: 0, gic }.to_words();
+        let words = RunIn {
+            flags,
+            value,
+            hcr: 0,
+            gic,
+        }
+        .to_words();
         for (n, word) in (0..).zip(words) {
             memory::poke(self.run_pages[vcpu] + IN_OFFSET + 8 * n, word);
         }
@@ -207,5 +219,9 @@ pub(crate) fn tick() {
 /// A pending group 1 interrupt; the virtual timer's stands for the physical one.
 fn list_register(id: u64) -> u64 {
     let pending = 1 << 62 | 1 << 60 | 0x80 << 48 | id;
-    if id == gic::VIRTUAL_TIMER { pending | 1 << 61 | id << 32 } else { pending }
+    if id == gic::VIRTUAL_TIMER {
+        pending | 1 << 61 | id << 32
+    } else {
+        pending
+    }
 }

@@ -15,7 +15,9 @@ const HOST: u64 = 0x4057_0000 << 32;
 pub(crate) fn run_searched(vm: u64, vcpu: u64, run_page: u64) -> Outcome<(i64, u64)> {
     let mut given = Registers::ZERO;
     (0..).zip(&mut given.x).for_each(|(n, x)| *x = HOST | n);
-    (0..).zip(&mut given.v).for_each(|(n, v)| *v = u128::from(HOST | 0x200 | n) << 64 | u128::from(HOST | 0x100 | n));
+    (0..)
+        .zip(&mut given.v)
+        .for_each(|(n, v)| *v = u128::from(HOST | 0x200 | n) << 64 | u128::from(HOST | 0x100 | n));
     given.x[0] = u64::from(Call::VcpuRun.function_id());
     (given.x[1], given.x[2]) = (vm, vcpu);
     let system = registers::system();
@@ -24,22 +26,49 @@ pub(crate) fn run_searched(vm: u64, vcpu: u64, run_page: u64) -> Outcome<(i64, u
     captured::run(Instruction::Hvc, &mut found);
     let after = registers::system();
     for (n, word) in found.words().enumerate() {
-        ensure!(!protocol::is_secret(word), "a secret of the guest in register word {n}: {word:#x}");
+        ensure!(
+            !protocol::is_secret(word),
+            "a secret of the guest in register word {n}: {word:#x}"
+        );
     }
     for n in 8..31 {
-        ensure!(found.x[n] == given.x[n], "x{n} changed over vcpu_run: {:#x}", found.x[n]);
+        ensure!(
+            found.x[n] == given.x[n],
+            "x{n} changed over vcpu_run: {:#x}",
+            found.x[n]
+        );
     }
-    ensure!(found.x[2..8].iter().all(|x| *x == 0), "x2 to x7 after vcpu_run: {:x?}", &found.x[2..8]);
+    ensure!(
+        found.x[2..8].iter().all(|x| *x == 0),
+        "x2 to x7 after vcpu_run: {:x?}",
+        &found.x[2..8]
+    );
     ensure!(found.v == given.v, "FP registers changed over vcpu_run");
     for (n, name) in registers::SYSTEM_NAMES.iter().enumerate() {
-        ensure!(!protocol::is_secret(after[n]), "a secret of the guest in {name}: {:#x}", after[n]);
+        ensure!(
+            !protocol::is_secret(after[n]),
+            "a secret of the guest in {name}: {:#x}",
+            after[n]
+        );
         // A guest's armed timer stays armed, in the host's time, so that the host can wake it.
-        ensure!(after[n] == system[n] || name.starts_with("CNTV_"), "{name} changed over vcpu_run: {:#x} to {:#x}", system[n], after[n]);
+        ensure!(
+            after[n] == system[n] || name.starts_with("CNTV_"),
+            "{name} changed over vcpu_run: {:#x} to {:#x}",
+            system[n],
+            after[n]
+        );
     }
-    ensure!(registers::has_pauth().then(registers::pauth_keys) == keys, "pointer-authentication keys changed over vcpu_run");
+    ensure!(
+        registers::has_pauth().then(registers::pauth_keys) == keys,
+        "pointer-authentication keys changed over vcpu_run"
+    );
     for n in 0..512 {
         let word = memory::peek(run_page + 8 * n);
-        ensure!(!protocol::is_secret(word), "a secret of the guest in the run page, byte {:#x}: {word:#x}", 8 * n);
+        ensure!(
+            !protocol::is_secret(word),
+            "a secret of the guest in the run page, byte {:#x}: {word:#x}",
+            8 * n
+        );
     }
     Ok((found.x[0] as i64, found.x[1]))
 }

@@ -40,8 +40,16 @@ const SUITES: &[(&str, &[tally::Test])] = &[
 /// When there is no Ward.
 pub(crate) fn run_words(env: &Env) {
     let version = call::host_call(Call::Version, &[]).map(|reply| reply.x1);
-    assert!(version == Ok(u64::from(VERSION)), "Ward's version is {version:x?}, not {VERSION:#x}");
-    let words = || env.board.bootargs.split(' ').filter(|word| !word.is_empty());
+    assert!(
+        version == Ok(u64::from(VERSION)),
+        "Ward's version is {version:x?}, not {VERSION:#x}"
+    );
+    let words = || {
+        env.board
+            .bootargs
+            .split(' ')
+            .filter(|word| !word.is_empty())
+    };
     let value = |name: &str| words().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     let has = |name: &str| words().any(|word| word == name);
     if has("demo") {
@@ -51,7 +59,11 @@ pub(crate) fn run_words(env: &Env) {
         return bench::run(env);
     }
     if has("soak") || value("soak").is_some() {
-        soak::set_rounds(value("soak").and_then(|text| text.parse().ok()).unwrap_or(1000));
+        soak::set_rounds(
+            value("soak")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(1000),
+        );
         tally::run(env, "soak", soak::TESTS);
     }
     if let Some(text) = value("fuzz") {

@@ -51,5 +51,9 @@ pub(crate) fn count(passed: bool) {
 
 /// The last line.
 pub(crate) fn print_total() {
-    println!("WARD-TESTS: {} passed, {} failed", PASSED.load(Ordering::Relaxed), FAILED.load(Ordering::Relaxed));
+    println!(
+        "WARD-TESTS: {} passed, {} failed",
+        PASSED.load(Ordering::Relaxed),
+        FAILED.load(Ordering::Relaxed)
+    );
 }

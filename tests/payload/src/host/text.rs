@@ -12,7 +12,10 @@ pub(crate) struct Text {
 
 impl Text {
     /// No text.
-    pub(crate) const EMPTY: Text = Text { bytes: [0; 200], len: 0 };
+    pub(crate) const EMPTY: Text = Text {
+        bytes: [0; 200],
+        len: 0,
+    };
 
     /// The text.
     pub(crate) fn get(&self) -> &str {
@@ -71,6 +74,8 @@ macro_rules! ensure {
 macro_rules! same {
     ($found:expr, $expected:expr, $what:expr) => {{
         let (found, expected) = ($found, $expected);
-        if found != expected { fail!("{}: found {found:x?}, expected {expected:x?}", $what) }
+        if found != expected {
+            fail!("{}: found {found:x?}, expected {expected:x?}", $what)
+        }
     }};
 }

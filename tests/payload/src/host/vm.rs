@@ -76,7 +76,12 @@ impl Vm {
         note(id, record, VM_RECORD_FRAMES, None);
         note(id, root, env.root_frames, None);
         donate(id, 8)?;
-        Ok(Vm { id, book, run_pages: [pages::take_one(), pages::take_one()], state: Lock::new(State::NEW) })
+        Ok(Vm {
+            id,
+            book,
+            run_pages: [pages::take_one(), pages::take_one()],
+            state: Lock::new(State::NEW),
+        })
     }
 
     /// Registers a VM with all its vCPUs.
@@ -85,7 +90,10 @@ impl Vm {
         for (index, run_page) in vm.run_pages.iter().enumerate() {
             let record = pages::take_one();
             memory::fill(*run_page, PAGE, 0);
-            ok(Call::VcpuRegister, &[vm.id, index as u64, record, *run_page])?;
+            ok(
+                Call::VcpuRegister,
+                &[vm.id, index as u64, record, *run_page],
+            )?;
             note(vm.id, record, 1, None);
         }
         Ok(vm)
@@ -113,7 +121,10 @@ impl Vm {
     pub(crate) fn boot_info(&self, signed: &Signed) -> Result<(), Error> {
         let page = pages::take_one();
         memory::copy_in(page, signed.get());
-        let result = host_call(Call::VmSetBootInfo, &[self.id, page, signed.get().len() as u64]);
+        let result = host_call(
+            Call::VmSetBootInfo,
+            &[self.id, page, signed.get().len() as u64],
+        );
         // Ward has copied it: what the page holds from now on must not matter.
         memory::fill(page, PAGE, 0xff);
         pages::give(page, 1);
@@ -127,7 +138,12 @@ impl Vm {
 
     /// Gives one image; `spoil` may change its frames (first address, bytes) before. Returns where
     /// they were.
-    pub(crate) fn load_image(&self, env: &Env, image: usize, spoil: impl Fn(u64, u64)) -> Outcome<u64> {
+    pub(crate) fn load_image(
+        &self,
+        env: &Env,
+        image: usize,
+        spoil: impl Fn(u64, u64),
+    ) -> Outcome<u64> {
         let bytes = env.owner.image(image);
         let count = (bytes.len() as u64).div_ceil(PAGE);
         let frames = pages::take(count as usize, 1);
@@ -156,7 +172,10 @@ impl Vm {
 
     /// Sets frames aside from which [`Vm::give`] then takes without bookkeeping, for measuring.
     pub(crate) fn reserve(&self, page_count: u64, blocks: u64) -> Outcome {
-        let reserve = [pages::take(page_count as usize, 1), pages::take(512 * blocks as usize, 512)];
+        let reserve = [
+            pages::take(page_count as usize, 1),
+            pages::take(512 * blocks as usize, 512),
+        ];
         note(self.id, reserve[0], page_count, None);
         note(self.id, reserve[1], 512 * blocks, None);
         for n in 0..512 * blocks {
@@ -189,7 +208,9 @@ impl Vm {
     pub(crate) fn frame_of(&self, ipa: u64) -> Option<u64> {
         let given = GIVEN.lock();
         let holds = |g: &&Given| {
-            g.book == self.book && g.ipa.is_some_and(|start| (start..start + g.frames * PAGE).contains(&ipa))
+            g.book == self.book
+                && g.ipa
+                    .is_some_and(|start| (start..start + g.frames * PAGE).contains(&ipa))
         };
         let found = given.iter().flatten().find(holds)?;
         Some(found.pa + (ipa - found.ipa?))
@@ -198,7 +219,11 @@ impl Vm {
     /// A frame that Ward holds for the VM: a record, a table or the pool.
     pub(crate) fn frame_of_ward(&self) -> Option<u64> {
         let given = GIVEN.lock();
-        given.iter().flatten().find(|g| g.book == self.book && g.ipa.is_none()).map(|g| g.pa)
+        given
+            .iter()
+            .flatten()
+            .find(|g| g.book == self.book && g.ipa.is_none())
+            .map(|g| g.pa)
     }
 
     /// The VM's state, as Ward says.
@@ -237,7 +262,10 @@ impl Vm {
                 if let Err(fault) = probe::read(pa).and_then(|word| probe::write(pa, word)) {
                     fail!("frame {pa:#x} did not come back: {fault}");
                 }
-                ensure!(super::is_zero(pa), "frame {pa:#x} came back with something in it");
+                ensure!(
+                    super::is_zero(pa),
+                    "frame {pa:#x} came back with something in it"
+                );
             }
             pages::give(range.pa, range.frames as usize);
         }
@@ -264,7 +292,9 @@ impl Vm {
     /// Strikes a frame from the books that came back by another call.
     pub(crate) fn came_back(&self, pa: u64) {
         let mut given = GIVEN.lock();
-        let slot = given.iter_mut().find(|slot| slot.is_some_and(|g| g.book == self.book && g.pa == pa));
+        let slot = given
+            .iter_mut()
+            .find(|slot| slot.is_some_and(|g| g.book == self.book && g.pa == pa));
         if let Some(slot) = slot {
             *slot = None;
         }
@@ -274,7 +304,14 @@ impl Vm {
 impl State {
     const NEW: State = State {
         device: Device::NEW,
-        gic: [Gic { hcr: 1, vmcr: 0, used: 4, ap0r: [0; 4], ap1r: [0; 4], lr: [0; 16] }; VCPUS],
+        gic: [Gic {
+            hcr: 1,
+            vmcr: 0,
+            used: 4,
+            ap0r: [0; 4],
+            ap1r: [0; 4],
+            lr: [0; 16],
+        }; VCPUS],
         pending: [0; VCPUS],
         answer: [(0, 0); VCPUS],
         on: [true, false],
@@ -284,7 +321,10 @@ impl State {
     };
 
     fn reserved(&mut self, order: u64) -> Option<u64> {
-        let next = self.reserve.get_mut(usize::from(order != 0)).filter(|next| **next != 0)?;
+        let next = self
+            .reserve
+            .get_mut(usize::from(order != 0))
+            .filter(|next| **next != 0)?;
         let pa = *next;
         *next += PAGE << order;
         Some(pa)
@@ -296,14 +336,24 @@ pub(super) fn note(vm: u64, pa: u64, frames: u64, ipa: Option<u64>) {
     let book = BOOKS[vm as usize % BOOKS.len()].load(Ordering::Relaxed);
     let mut given = GIVEN.lock();
     match given.iter_mut().find(|slot| slot.is_none()) {
-        Some(slot) => *slot = Some(Given { book, pa, frames, ipa }),
+        Some(slot) => {
+            *slot = Some(Given {
+                book,
+                pa,
+                frames,
+                ipa,
+            })
+        }
         None => panic!("too many ranges of frames are given away"),
     }
 }
 
 fn forget(book: u64) -> Option<Given> {
     let mut given = GIVEN.lock();
-    given.iter_mut().find(|slot| slot.is_some_and(|g| g.book == book))?.take()
+    given
+        .iter_mut()
+        .find(|slot| slot.is_some_and(|g| g.book == book))?
+        .take()
 }
 
 /// Gives `frames` to the VM's pool.

@@ -45,7 +45,11 @@ pub(crate) fn smc(mut words: [u64; 8]) -> [u64; 8] {
 pub(crate) fn psci(function: u32, arguments: [u64; 3]) -> u64 {
     let [a, b, c] = arguments;
     let words = [u64::from(function), a, b, c, 0, 0, 0, 0];
-    if PSCI_BY_SMC.load(Ordering::Relaxed) { smc(words)[0] } else { hvc(words)[0] }
+    if PSCI_BY_SMC.load(Ordering::Relaxed) {
+        smc(words)[0]
+    } else {
+        hvc(words)[0]
+    }
 }
 
 /// PSCI SYSTEM_OFF.

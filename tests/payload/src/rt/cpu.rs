@@ -23,5 +23,13 @@ pub(crate) fn wfi() {
 /// Lets interrupts in for a moment.
 pub(crate) fn take_interrupts() {
     // SAFETY: the vectors are installed before any interrupt is enabled.
-    unsafe { asm!("msr daifclr, #2", "isb", "nop", "msr daifset, #2", options(nostack)) };
+    unsafe {
+        asm!(
+            "msr daifclr, #2",
+            "isb",
+            "nop",
+            "msr daifset, #2",
+            options(nostack)
+        )
+    };
 }

@@ -21,7 +21,10 @@ pub(crate) struct Range {
 impl Range {
     /// A range by size.
     pub(crate) const fn sized(start: u64, size: u64) -> Self {
-        Range { start, end: start.saturating_add(size) }
+        Range {
+            start,
+            end: start.saturating_add(size),
+        }
     }
 
     /// Do the two have an address in common?
@@ -97,11 +100,14 @@ pub(crate) fn read(address: u64) -> Option<Board> {
     let fdt = Fdt::new(memory::bytes(address, u64::from(size))).ok()?;
     let mut board = Board::default();
     board.reserved.push(Range::sized(address, u64::from(size)));
-    fdt.memory_reservations().for_each(|r| board.reserved.push(Range::sized(r.address(), r.size())));
+    fdt.memory_reservations()
+        .for_each(|r| board.reserved.push(Range::sized(r.address(), r.size())));
     for node in fdt.root().children() {
         match node.name_without_address() {
             "memory" => ranges(node, |range| board.ram.push(range)),
-            "reserved-memory" => node.children().for_each(|n| ranges(n, |range| board.reserved.push(range))),
+            "reserved-memory" => node
+                .children()
+                .for_each(|n| ranges(n, |range| board.reserved.push(range))),
             "cpus" => node.children().for_each(|cpu| board.add_cpu(cpu)),
             "chosen" => board.read_chosen(node),
             "psci" => board.psci_smc = text(node, "method") == Some("smc"),
@@ -125,13 +131,19 @@ impl Board {
     fn read_chosen(&mut self, chosen: FdtNode<'static>) {
         self.bootargs = text(chosen, "bootargs").unwrap_or("");
         let initrd = |name| chosen.property(name).map(|p| number(p.value()));
-        if let (Some(start), Some(end)) = (initrd("linux,initrd-start"), initrd("linux,initrd-end")) {
+        if let (Some(start), Some(end)) = (initrd("linux,initrd-start"), initrd("linux,initrd-end"))
+        {
             self.modules.push(Range { start, end });
             self.reserved.push(Range { start, end });
         }
         for node in chosen.children() {
-            let is = |what: &str| node.compatible().is_some_and(|mut list| list.any(|one| one == what));
-            let Some(reg) = node.property("reg").filter(|_| is("multiboot,module")) else { continue };
+            let is = |what: &str| {
+                node.compatible()
+                    .is_some_and(|mut list| list.any(|one| one == what))
+            };
+            let Some(reg) = node.property("reg").filter(|_| is("multiboot,module")) else {
+                continue;
+            };
             let (start, size) = reg.value().split_at(reg.value().len() / 2);
             let range = Range::sized(number(start), number(size));
             self.reserved.push(range);
@@ -142,7 +154,10 @@ impl Board {
     }
 
     fn read_device(&mut self, node: FdtNode<'static>) {
-        let is = |what: &str| node.compatible().is_some_and(|mut list| list.any(|one| one == what));
+        let is = |what: &str| {
+            node.compatible()
+                .is_some_and(|mut list| list.any(|one| one == what))
+        };
         let mut regs = Ranges::default();
         if is("arm,pl011") {
             ranges(node, |range| regs.push(range));
@@ -168,7 +183,12 @@ impl Board {
                     at = inside.end;
                     continue;
                 }
-                let next = used.get().iter().map(|r| r.start).filter(|start| *start > at).min();
+                let next = used
+                    .get()
+                    .iter()
+                    .map(|r| r.start)
+                    .filter(|start| *start > at)
+                    .min();
                 let end = next.unwrap_or(bank.end).min(bank.end);
                 free.push(Range { start: at, end });
                 at = end;
@@ -192,5 +212,7 @@ fn text(node: FdtNode<'static>, name: &str) -> Option<&'static str> {
 }
 
 fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }

@@ -13,7 +13,8 @@ pub(crate) const VIRTUAL_TIMER: u64 = 27;
 pub(crate) const PHYSICAL_TIMER: u64 = 30;
 const KINDS: usize = 32;
 
-static COUNTS: [[AtomicU32; KINDS]; MAX_CPUS] = [const { [const { AtomicU32::new(0) }; KINDS] }; MAX_CPUS];
+static COUNTS: [[AtomicU32; KINDS]; MAX_CPUS] =
+    [const { [const { AtomicU32::new(0) }; KINDS] }; MAX_CPUS];
 static DISTRIBUTOR: AtomicU64 = AtomicU64::new(0);
 static REDISTRIBUTORS: AtomicU64 = AtomicU64::new(0);
 
@@ -46,7 +47,10 @@ pub(crate) fn init_cpu() {
     for at in (0..32).step_by(4) {
         memory::write_device32(frame + IPRIORITYR + at, 0x8080_8080);
     }
-    memory::write_device32(frame + ISENABLER0, 0xffff | 1 << VIRTUAL_TIMER | 1 << PHYSICAL_TIMER);
+    memory::write_device32(
+        frame + ISENABLER0,
+        0xffff | 1 << VIRTUAL_TIMER | 1 << PHYSICAL_TIMER,
+    );
     init_cpu_interface();
 }
 
@@ -100,7 +104,12 @@ pub(crate) fn set_active(id: u64) {
 /// Sends an SGI to the CPU with this MPIDR.
 pub(crate) fn send_sgi(mpidr: u64, id: u64) {
     let aff = |level: u64| mpidr >> level & 0xff;
-    let value = aff(32) << 48 | aff(16) << 32 | id << 24 | aff(8) << 16 | (aff(0) & 0xf0) << 40 | 1 << (aff(0) & 0xf);
+    let value = aff(32) << 48
+        | aff(16) << 32
+        | id << 24
+        | aff(8) << 16
+        | (aff(0) & 0xf0) << 40
+        | 1 << (aff(0) & 0xf);
     cpu::dsb();
     write_sysreg!("s3_0_c12_c11_5", value); // ICC_SGI1R_EL1
 }

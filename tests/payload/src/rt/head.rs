@@ -70,7 +70,10 @@ pub(crate) fn first(which: First) -> u64 {
 
 /// The address range the program occupies, stacks included.
 pub(crate) fn image_range() -> (u64, u64) {
-    (&raw const __image_start as u64, &raw const __image_end as u64)
+    (
+        &raw const __image_start as u64,
+        &raw const __image_end as u64,
+    )
 }
 
 /// The top of a CPU's stack.

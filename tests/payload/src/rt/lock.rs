@@ -19,7 +19,10 @@ pub(crate) struct Guard<'a, T>(&'a Lock<T>);
 impl<T> Lock<T> {
     /// A free lock.
     pub(crate) const fn new(value: T) -> Self {
-        Lock { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Lock {
+            taken: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// Waits for the lock.

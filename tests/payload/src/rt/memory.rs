@@ -8,28 +8,36 @@ use core::slice;
 pub(crate) fn read_device32(address: u64) -> u32 {
     let value: u32;
     // SAFETY: `address` is a device register that the device tree or the manifest named.
-    unsafe { asm!("ldr {:w}, [{}]", out(reg) value, in(reg) address, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("ldr {:w}, [{}]", out(reg) value, in(reg) address, options(nostack, preserves_flags))
+    };
     value
 }
 
 /// Writes a device register, in the same way.
 pub(crate) fn write_device32(address: u64, value: u32) {
     // SAFETY: as for `read_device32`.
-    unsafe { asm!("str {:w}, [{}]", in(reg) value, in(reg) address, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("str {:w}, [{}]", in(reg) value, in(reg) address, options(nostack, preserves_flags))
+    };
 }
 
 /// Reads a device register of 64 bits.
 pub(crate) fn read_device64(address: u64) -> u64 {
     let value: u64;
     // SAFETY: as for `read_device32`.
-    unsafe { asm!("ldr {}, [{}]", out(reg) value, in(reg) address, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("ldr {}, [{}]", out(reg) value, in(reg) address, options(nostack, preserves_flags))
+    };
     value
 }
 
 /// Writes a device register of 64 bits.
 pub(crate) fn write_device64(address: u64, value: u64) {
     // SAFETY: as for `read_device32`.
-    unsafe { asm!("str {}, [{}]", in(reg) value, in(reg) address, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("str {}, [{}]", in(reg) value, in(reg) address, options(nostack, preserves_flags))
+    };
 }
 
 /// The bytes at `address`, which the boot loader put there and nobody changes.

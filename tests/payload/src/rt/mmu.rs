@@ -36,7 +36,11 @@ pub(crate) fn table() -> u64 {
 /// Turns this CPU's MMU and caches on. `is_ram` says which gigabytes are memory.
 pub(crate) fn enable(is_ram: impl Fn(u64) -> bool) {
     for (address, entry) in (0..).step_by(1 << 30).zip(&TABLE.0) {
-        let kind = if is_ram(address) { SHARED } else { 1 << 2 | NO_EXECUTE };
+        let kind = if is_ram(address) {
+            SHARED
+        } else {
+            1 << 2 | NO_EXECUTE
+        };
         entry.store(address | BLOCK | kind, Ordering::Relaxed);
     }
     let table = table();

@@ -16,7 +16,12 @@ struct Pages {
     written_off: u32,
 }
 
-static PAGES: Lock<Pages> = Lock::new(Pages { start: 0, frames: 0, used: [0; FRAMES / 64], written_off: 0 });
+static PAGES: Lock<Pages> = Lock::new(Pages {
+    start: 0,
+    frames: 0,
+    used: [0; FRAMES / 64],
+    written_off: 0,
+});
 
 /// Takes the frames of `range` under management.
 pub(crate) fn init(range: Range) {
@@ -81,7 +86,11 @@ impl Pages {
 
     fn set(&mut self, frame: usize, used: bool) {
         let bit = 1 << (frame % 64);
-        assert_ne!(self.is_used(frame), used, "frame {frame:#x} handed out or taken back twice");
+        assert_ne!(
+            self.is_used(frame),
+            used,
+            "frame {frame:#x} handed out or taken back twice"
+        );
         self.used[frame / 64] ^= bit;
     }
 }

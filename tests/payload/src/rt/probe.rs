@@ -64,13 +64,28 @@ unsafe extern "C" {
     fn ward_probe_sysreg(which: u64, answer: *mut Answer);
 }
 
-fn run(probe: unsafe extern "C" fn(u64, *mut Answer), address: u64, value: u64) -> Result<u64, Fault> {
-    let mut answer = Answer { value, esr: 0, far: 0 };
+fn run(
+    probe: unsafe extern "C" fn(u64, *mut Answer),
+    address: u64,
+    value: u64,
+) -> Result<u64, Fault> {
+    let mut answer = Answer {
+        value,
+        esr: 0,
+        far: 0,
+    };
     // SAFETY: the probe writes only to `answer`, and to `address` as its caller asked; an address
     // that is not there ends in a fault that is caught. Callers write only to memory that no
     // Rust object lies in, or that they borrow.
     unsafe { probe(address, &mut answer) };
-    if answer.esr == 0 { Ok(answer.value) } else { Err(Fault { esr: answer.esr, far: answer.far }) }
+    if answer.esr == 0 {
+        Ok(answer.value)
+    } else {
+        Err(Fault {
+            esr: answer.esr,
+            far: answer.far,
+        })
+    }
 }
 
 /// Reads `size` bytes (1, 2, 4 or 8).
@@ -186,12 +201,18 @@ global_asm!(
     "adr x5, 1f",
     "add x5, x5, x0, lsl #3",
     "br x5",
-    "1: mrs x4, S3_4_C1_C1_0", "b 2f",
-    "mrs x4, S3_3_C9_C12_0", "b 2f",
-    "mrs x4, S3_0_C5_C3_0", "b 2f",
-    "mrs x4, S3_0_C1_C2_0", "b 2f",
-    "mrs x4, S3_0_C0_C7_7", "b 2f",
-    "mrs x4, S3_7_C15_C15_7", "b 2f",
+    "1: mrs x4, S3_4_C1_C1_0",
+    "b 2f",
+    "mrs x4, S3_3_C9_C12_0",
+    "b 2f",
+    "mrs x4, S3_0_C5_C3_0",
+    "b 2f",
+    "mrs x4, S3_0_C1_C2_0",
+    "b 2f",
+    "mrs x4, S3_0_C0_C7_7",
+    "b 2f",
+    "mrs x4, S3_7_C15_C15_7",
+    "b 2f",
     "2: stp x4, x16, [x3]",
     "str x17, [x3, #16]",
     "ret",

@@ -15,11 +15,18 @@ pub(crate) struct Registers {
 
 impl Registers {
     /// All registers zero.
-    pub(crate) const ZERO: Registers = Registers { x: [0; 31], pad: 0, v: [0; 32] };
+    pub(crate) const ZERO: Registers = Registers {
+        x: [0; 31],
+        pad: 0,
+        v: [0; 32],
+    };
 
     /// All registers as words.
     pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
-        let v = self.v.into_iter().flat_map(|v| [v as u64, (v >> 64) as u64]);
+        let v = self
+            .v
+            .into_iter()
+            .flat_map(|v| [v as u64, (v >> 64) as u64]);
         self.x.into_iter().chain(v)
     }
 }
@@ -29,10 +36,34 @@ pub(crate) const SYSTEM: usize = 28;
 
 /// Names of what [`system`] reads.
 pub(crate) const SYSTEM_NAMES: [&str; SYSTEM] = [
-    "SCTLR_EL1", "CPACR_EL1", "TTBR0_EL1", "TTBR1_EL1", "TCR_EL1", "ESR_EL1", "AFSR0_EL1", "AFSR1_EL1", "FAR_EL1",
-    "MAIR_EL1", "VBAR_EL1", "CONTEXTIDR_EL1", "TPIDR_EL1", "TPIDR_EL0", "TPIDRRO_EL0", "AMAIR_EL1", "CNTKCTL_EL1",
-    "PAR_EL1", "MDSCR_EL1", "CSSELR_EL1", "SP_EL0", "ELR_EL1", "SPSR_EL1", "FPCR", "FPSR", "CNTV_CTL_EL0",
-    "CNTV_CVAL_EL0", "ACTLR_EL1",
+    "SCTLR_EL1",
+    "CPACR_EL1",
+    "TTBR0_EL1",
+    "TTBR1_EL1",
+    "TCR_EL1",
+    "ESR_EL1",
+    "AFSR0_EL1",
+    "AFSR1_EL1",
+    "FAR_EL1",
+    "MAIR_EL1",
+    "VBAR_EL1",
+    "CONTEXTIDR_EL1",
+    "TPIDR_EL1",
+    "TPIDR_EL0",
+    "TPIDRRO_EL0",
+    "AMAIR_EL1",
+    "CNTKCTL_EL1",
+    "PAR_EL1",
+    "MDSCR_EL1",
+    "CSSELR_EL1",
+    "SP_EL0",
+    "ELR_EL1",
+    "SPSR_EL1",
+    "FPCR",
+    "FPSR",
+    "CNTV_CTL_EL0",
+    "CNTV_CVAL_EL0",
+    "ACTLR_EL1",
 ];
 
 /// EL1 system registers that are a program's own: they must be the same before and after a guest
@@ -109,13 +140,27 @@ pub(crate) fn set_pauth_keys(base: u64) {
 /// Registers that a program can lose for a while: no exception is expected, and they are not part
 /// of how it sees memory.
 pub(crate) const SECRETABLE: [&str; 11] = [
-    "AFSR0_EL1", "AFSR1_EL1", "FAR_EL1", "TPIDR_EL1", "TPIDR_EL0", "TPIDRRO_EL0", "PAR_EL1", "SP_EL0", "ELR_EL1",
-    "CNTV_CVAL_EL0", "TTBR1_EL1",
+    "AFSR0_EL1",
+    "AFSR1_EL1",
+    "FAR_EL1",
+    "TPIDR_EL1",
+    "TPIDR_EL0",
+    "TPIDRRO_EL0",
+    "PAR_EL1",
+    "SP_EL0",
+    "ELR_EL1",
+    "CNTV_CVAL_EL0",
+    "TTBR1_EL1",
 ];
 
 /// Writes the registers of [`SECRETABLE`] from a set in the order of [`SYSTEM_NAMES`].
 pub(crate) fn set_system_secrets(values: &[u64; SYSTEM]) {
-    let value = |name: &str| SYSTEM_NAMES.iter().position(|n| *n == name).map_or(0, |n| values[n]);
+    let value = |name: &str| {
+        SYSTEM_NAMES
+            .iter()
+            .position(|n| *n == name)
+            .map_or(0, |n| values[n])
+    };
     write_sysreg!("afsr0_el1", value("AFSR0_EL1"));
     write_sysreg!("afsr1_el1", value("AFSR1_EL1"));
     write_sysreg!("far_el1", value("FAR_EL1"));

@@ -24,7 +24,11 @@ struct Cpu {
 }
 
 static CPUS: [Cpu; MAX_CPUS] = [const {
-    Cpu { state: AtomicUsize::new(OFF), mpidr: AtomicU64::new(0), work: AtomicPtr::new(core::ptr::null_mut()) }
+    Cpu {
+        state: AtomicUsize::new(OFF),
+        mpidr: AtomicU64::new(0),
+        work: AtomicPtr::new(core::ptr::null_mut()),
+    }
 }; MAX_CPUS];
 
 /// The number of this CPU.
@@ -50,7 +54,10 @@ pub(crate) fn cpu_on(index: usize, mpidr: u64, entry: extern "C" fn() -> !) -> u
     }
     let start = &raw const STARTS[index] as u64;
     memory::clean(start, size_of::<Start>() as u64);
-    call::psci(psci::CPU_ON | psci::SMC64, [mpidr & 0xff_00ff_ffff, head::secondary_entry(), start])
+    call::psci(
+        psci::CPU_ON | psci::SMC64,
+        [mpidr & 0xff_00ff_ffff, head::secondary_entry(), start],
+    )
 }
 
 /// Starts host CPU `index` and waits until it is idle. Returns the PSCI result.
@@ -80,7 +87,10 @@ pub(crate) fn while_on<R>(index: usize, there: &(dyn Fn() + Sync), here: impl Fn
     let slot = &CPUS[index];
     assert!(is_idle(index), "CPU {index} is not idle");
     let work: &&(dyn Fn() + Sync) = &there;
-    slot.work.store(core::ptr::from_ref(work).cast_mut().cast(), Ordering::Relaxed);
+    slot.work.store(
+        core::ptr::from_ref(work).cast_mut().cast(),
+        Ordering::Relaxed,
+    );
     slot.state.store(WORK, Ordering::Release);
     gic::send_sgi(mpidr(index), gic::WAKE);
     let result = here();

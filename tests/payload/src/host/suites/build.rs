@@ -12,17 +12,27 @@ use crate::rt::pages::{self, PAGE};
 use crate::rt::{memory, probe, smp};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hyp_core::abi::calls::vm_state;
-use hyp_core::abi::manifest::{HEADER_BYTES, Image, IMAGE_BYTES, Manifest, REGION_BYTES, Region, RegionKind};
+use hyp_core::abi::manifest::{
+    HEADER_BYTES, IMAGE_BYTES, Image, Manifest, REGION_BYTES, Region, RegionKind,
+};
 use hyp_core::abi::{Call, Error};
 
 /// The tests.
 pub(super) const TESTS: &[Test] = &[
     test("wrong-key", wrong_key),
     test("wrong-signature", wrong_signature),
-    test("flipped-bit-in-entry-point", |env| flipped_field(env, 24..32)),
-    test("flipped-bit-in-vcpu-count", |env| flipped_field(env, 20..24)),
-    test("flipped-bit-in-boot-argument", |env| flipped_field(env, 32..40)),
-    test("flipped-bit-in-image-version", |env| flipped_field(env, 40..48)),
+    test("flipped-bit-in-entry-point", |env| {
+        flipped_field(env, 24..32)
+    }),
+    test("flipped-bit-in-vcpu-count", |env| {
+        flipped_field(env, 20..24)
+    }),
+    test("flipped-bit-in-boot-argument", |env| {
+        flipped_field(env, 32..40)
+    }),
+    test("flipped-bit-in-image-version", |env| {
+        flipped_field(env, 40..48)
+    }),
     test("flipped-bit-in-key", |env| flipped_field(env, 56..88)),
     test("flipped-bit-in-memory-layout", flipped_layout),
     test("flipped-bit-in-image-description", flipped_description),
@@ -53,7 +63,10 @@ fn refuse(env: &Env, signed: &Signed, errors: &[Error]) -> Outcome {
         Err(error) if errors.contains(&error) => {}
         other => fail!("expected {errors:?}, got {other:?}"),
     }
-    ensure!(right.is_ok(), "the right manifest after a wrong one: {right:?}");
+    ensure!(
+        right.is_ok(),
+        "the right manifest after a wrong one: {right:?}"
+    );
     Ok(())
 }
 
@@ -66,16 +79,27 @@ fn refuse_bytes(env: &Env, signed: &Signed, bytes: impl Iterator<Item = usize>) 
             other => fail!("bit {bit} of byte {byte} flipped: {other:?}"),
         }
     }
-    ensure!(vm.boot_info(signed).is_ok(), "the right manifest after wrong ones");
+    ensure!(
+        vm.boot_info(signed).is_ok(),
+        "the right manifest after wrong ones"
+    );
     vm.end()
 }
 
 fn wrong_key(env: &Env) -> Outcome {
-    refuse(env, &env.owner.sign_as_stranger(&env.owner.manifest(), true), &[Error::UntrustedKey])
+    refuse(
+        env,
+        &env.owner.sign_as_stranger(&env.owner.manifest(), true),
+        &[Error::UntrustedKey],
+    )
 }
 
 fn wrong_signature(env: &Env) -> Outcome {
-    refuse(env, &env.owner.sign_as_stranger(&env.owner.manifest(), false), &[Error::BadSignature])
+    refuse(
+        env,
+        &env.owner.sign_as_stranger(&env.owner.manifest(), false),
+        &[Error::BadSignature],
+    )
 }
 
 fn flipped_field(env: &Env, bytes: core::ops::Range<usize>) -> Outcome {
@@ -89,7 +113,11 @@ fn flipped_layout(env: &Env) -> Outcome {
 
 fn flipped_description(env: &Env) -> Outcome {
     let start = HEADER_BYTES + env.owner.manifest().regions().len() * REGION_BYTES;
-    refuse_bytes(env, &env.owner.signed(), (start..start + IMAGES * IMAGE_BYTES).step_by(9))
+    refuse_bytes(
+        env,
+        &env.owner.signed(),
+        (start..start + IMAGES * IMAGE_BYTES).step_by(9),
+    )
 }
 
 fn flipped_signature(env: &Env) -> Outcome {
@@ -107,7 +135,10 @@ fn flipped_image(env: &Env) -> Outcome {
         let size = env.owner.image(image).len() as u64;
         for byte in [0, size / 2, size - 1] {
             let vm = Vm::protected(env)?;
-            ensure!(vm.boot_info(&env.owner.signed()).is_ok(), "manifest refused");
+            ensure!(
+                vm.boot_info(&env.owner.signed()).is_ok(),
+                "manifest refused"
+            );
             for index in 0..IMAGES {
                 vm.load_image(env, index, |frames, _| {
                     if index == image {
@@ -116,7 +147,11 @@ fn flipped_image(env: &Env) -> Outcome {
                     }
                 })?;
             }
-            same!(vm.verify(), Err(Error::BadDigest), "verification of a changed image");
+            same!(
+                vm.verify(),
+                Err(Error::BadDigest),
+                "verification of a changed image"
+            );
             same!(vm.life(), vm_state::POWER_OFF, "state after it");
             refused(Call::VcpuRun, &[vm.id, 0], Error::BadState)?;
             vm.destroy()?;
@@ -134,7 +169,11 @@ fn lengths(env: &Env) -> Outcome {
     memory::copy_in(page, signed.get());
     let id = vm.id;
     for wrong in [0, 4097, u64::MAX, 1 << 32] {
-        refused(Call::VmSetBootInfo, &[id, page, wrong], Error::InvalidArgument)?;
+        refused(
+            Call::VmSetBootInfo,
+            &[id, page, wrong],
+            Error::InvalidArgument,
+        )?;
     }
     for wrong in [1, 87, len - 1, len + 1, 4096] {
         refused(Call::VmSetBootInfo, &[id, page, wrong], Error::BadManifest)?;
@@ -163,20 +202,41 @@ fn impossible(env: &Env) -> Outcome {
     let manifest = env.owner.manifest();
     let (regions, images) = (manifest.regions(), manifest.images());
     let bad = |wrong: &Manifest| refuse(env, &env.owner.sign(wrong), &[Error::BadManifest]);
-    let twice = Region { kind: RegionKind::Mmio, ipa: RAM, size: PAGE };
+    let twice = Region {
+        kind: RegionKind::Mmio,
+        ipa: RAM,
+        size: PAGE,
+    };
     bad(&env.owner.rebuilt(&[regions[0], regions[1], twice], images))?; // overlapping regions
-    let far = Region { kind: RegionKind::Mmio, ipa: !0xfff, size: PAGE };
+    let far = Region {
+        kind: RegionKind::Mmio,
+        ipa: !0xfff,
+        size: PAGE,
+    };
     bad(&env.owner.rebuilt(&[regions[0], regions[1], far], images))?; // wraps
-    let beyond = Region { kind: RegionKind::Mmio, ipa: 1 << 52, size: PAGE };
+    let beyond = Region {
+        kind: RegionKind::Mmio,
+        ipa: 1 << 52,
+        size: PAGE,
+    };
     bad(&env.owner.rebuilt(&[regions[0], regions[1], beyond], images))?; // outside the IPA space
     bad(&env.owner.rebuilt(&regions[1..], images))?; // images outside RAM
     for ipa in [MMIO, NOWHERE, RAM + RAM_SIZE, RAM + 8, !0xfff] {
-        bad(&env.owner.rebuilt(regions, &[images[0], Image { ipa, ..images[1] }]))?;
+        bad(&env
+            .owner
+            .rebuilt(regions, &[images[0], Image { ipa, ..images[1] }]))?;
     }
     for size in [0, RAM_SIZE + 1, u64::MAX] {
-        bad(&env.owner.rebuilt(regions, &[images[0], Image { size, ..images[1] }]))?;
+        bad(&env
+            .owner
+            .rebuilt(regions, &[images[0], Image { size, ..images[1] }]))?;
     }
-    for entry in [NOWHERE, images[1].ipa, images[0].ipa + 2, images[0].ipa + images[0].size] {
+    for entry in [
+        NOWHERE,
+        images[1].ipa,
+        images[0].ipa + 2,
+        images[0].ipa + images[0].size,
+    ] {
         let mut wrong = manifest;
         wrong.entry = entry;
         bad(&wrong)?;
@@ -223,7 +283,11 @@ fn page_to_two_vms(env: &Env) -> Outcome {
     let (one, two) = (with_boot_info(env)?, with_boot_info(env)?);
     let frames = one.load_image(env, 1, |_, _| {})?;
     for page in 0..2 {
-        refused(Call::VmRemapImage, &[two.id, 1, page, frames + page * PAGE, 0], Error::Denied)?;
+        refused(
+            Call::VmRemapImage,
+            &[two.id, 1, page, frames + page * PAGE, 0],
+            Error::Denied,
+        )?;
     }
     two.end()?;
     one.end()
@@ -232,12 +296,18 @@ fn page_to_two_vms(env: &Env) -> Outcome {
 fn page_of_another_vm(env: &Env) -> Outcome {
     let (one, two) = (Vm::verified(env)?, with_boot_info(env)?);
     let memory = one.give(crate::protocol::SPARE, 0)?;
-    let Some(record) = one.frame_of_ward() else { fail!("no record") };
+    let Some(record) = one.frame_of_ward() else {
+        fail!("no record")
+    };
     for frame in [memory, record] {
         refused(Call::VmRemapImage, &[two.id, 0, 0, frame, 0], Error::Denied)?;
         refused(Call::VmDonate, &[two.id, frame, 1], Error::Denied)?;
         refused(Call::HostDonate, &[frame, 1], Error::Denied)?;
-        refused(Call::VcpuRegister, &[two.id, 0, frame, frame], Error::BadAddress)?;
+        refused(
+            Call::VcpuRegister,
+            &[two.id, 0, frame, frame],
+            Error::BadAddress,
+        )?;
         refused(Call::VmSetBootInfo, &[two.id, frame, 400], Error::Exists)?;
     }
     two.end()?;
@@ -283,7 +353,11 @@ fn no_second_chance(env: &Env) -> Outcome {
     vm.load_image(env, 1, |_, _| {})?;
     same!(vm.verify(), Err(Error::BadDigest), "verification");
     refused(Call::VmVerifyImages, &[vm.id], Error::BadState)?;
-    refused(Call::VmSetBootInfo, &[vm.id, pages::window().start, 400], Error::BadState)?;
+    refused(
+        Call::VmSetBootInfo,
+        &[vm.id, pages::window().start, 400],
+        Error::BadState,
+    )?;
     vm.destroy()
 }
 
@@ -298,9 +372,14 @@ fn image_is_lost(env: &Env) -> Outcome {
 }
 
 fn changed_from_another_cpu(env: &Env) -> Outcome {
-    let Some(cpu) = others().next() else { return Ok(()) };
+    let Some(cpu) = others().next() else {
+        return Ok(());
+    };
     let vm = with_boot_info(env)?;
-    let frames = [vm.load_image(env, 0, |_, _| {})?, vm.load_image(env, 1, |_, _| {})?];
+    let frames = [
+        vm.load_image(env, 0, |_, _| {})?,
+        vm.load_image(env, 1, |_, _| {})?,
+    ];
     let (stop, aborts, writes) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
     let hammer = || {
         while !stop.load(Ordering::Relaxed) {
@@ -320,9 +399,17 @@ fn changed_from_another_cpu(env: &Env) -> Outcome {
         stop.store(true, Ordering::Relaxed);
         result
     });
-    same!(writes.load(Ordering::Relaxed), 0, "writes that went through");
-    ensure!(result.is_ok(), "verification while the images are attacked: {result:?}");
-    vm.shut_down().map_err(|why| Fail::new(format_args!("the guest does not run: {}", why.text().get())))?;
+    same!(
+        writes.load(Ordering::Relaxed),
+        0,
+        "writes that went through"
+    );
+    ensure!(
+        result.is_ok(),
+        "verification while the images are attacked: {result:?}"
+    );
+    vm.shut_down()
+        .map_err(|why| Fail::new(format_args!("the guest does not run: {}", why.text().get())))?;
     let _ = host_call(Call::VmPowerOff, &[vm.id]);
     vm.destroy()
 }

@@ -33,35 +33,68 @@ pub(super) const TESTS: &[Test] = &[
 
 fn discovery(_: &Env) -> Outcome {
     let uid = call::hvc([u64::from(VENDOR_UID), 0, 0, 0, 0, 0, 0, 0]);
-    same!([uid[0], uid[1], uid[2], uid[3]], WARD_UID.map(u64::from), "UID");
+    same!(
+        [uid[0], uid[1], uid[2], uid[3]],
+        WARD_UID.map(u64::from),
+        "UID"
+    );
     for function in [0xc600_01ff, 0x8600_0100, 0x1_c600_0100, u64::MAX] {
-        same!(call::hvc([function, 0, 0, 0, 0, 0, 0, 0])[0], u64::MAX, "an unknown function");
+        same!(
+            call::hvc([function, 0, 0, 0, 0, 0, 0, 0])[0],
+            u64::MAX,
+            "an unknown function"
+        );
     }
     Ok(())
 }
 
 fn facts(env: &Env) -> Outcome {
-    ensure!([1, 2, 4, 8, 16].contains(&env.root_frames), "root of {} frames", env.root_frames);
-    ensure!((32..=52).contains(&info(key::IPA_BITS)), "IPA bits {}", info(key::IPA_BITS));
-    ensure!(info(key::MAX_VMS) >= 16, "at most {} VMs", info(key::MAX_VMS));
-    ensure!((1..=16).contains(&info(key::LIST_REGISTERS)), "{} list registers", info(key::LIST_REGISTERS));
+    ensure!(
+        [1, 2, 4, 8, 16].contains(&env.root_frames),
+        "root of {} frames",
+        env.root_frames
+    );
+    ensure!(
+        (32..=52).contains(&info(key::IPA_BITS)),
+        "IPA bits {}",
+        info(key::IPA_BITS)
+    );
+    ensure!(
+        info(key::MAX_VMS) >= 16,
+        "at most {} VMs",
+        info(key::MAX_VMS)
+    );
+    ensure!(
+        (1..=16).contains(&info(key::LIST_REGISTERS)),
+        "{} list registers",
+        info(key::LIST_REGISTERS)
+    );
     refused(Call::Info, &[99], Error::InvalidArgument)
 }
 
 fn statistics(_: &Env) -> Outcome {
     let sum = machine(stat::HOST_FRAMES) + machine(stat::HYP_FRAMES) + machine(stat::VM_FRAMES);
-    same!(sum, machine(stat::FRAMES), "frames of host, Ward and VMs together");
+    same!(
+        sum,
+        machine(stat::FRAMES),
+        "frames of host, Ward and VMs together"
+    );
     let (calls, wrong) = (machine(stat::CALLS), machine(stat::REFUSED));
     ensure!(machine(stat::CALLS) > calls, "calls are not counted");
     refused(Call::StatRead, &[0, 9999], Error::InvalidArgument)?;
-    ensure!(machine(stat::REFUSED) > wrong, "refused calls are not counted");
+    ensure!(
+        machine(stat::REFUSED) > wrong,
+        "refused calls are not counted"
+    );
     refused(Call::StatRead, &[1, stat::VM_STATE], Error::NotFound)
 }
 
 fn log(_: &Env) -> Outcome {
     let (mut cursor, mut seen) = (0, 0);
     for _ in 0..10_000 {
-        let Ok(reply) = host_call(Call::LogRead, &[cursor]) else { fail!("log_read refused") };
+        let Ok(reply) = host_call(Call::LogRead, &[cursor]) else {
+            fail!("log_read refused")
+        };
         let len = reply.more[0];
         ensure!(len <= 40, "log_read returned {len} bytes");
         if len == 0 {
@@ -94,22 +127,40 @@ fn later(_: &Env) -> Outcome {
         Call::SaveCryptVcpu,
         Call::LoadCryptVcpu,
     ];
-    calls.iter().try_for_each(|call| refused(*call, &[1, 2, 3], Error::NotSupported))
+    calls
+        .iter()
+        .try_for_each(|call| refused(*call, &[1, 2, 3], Error::NotSupported))
 }
 
 fn life(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
     same!(vm.life(), vm_state::READY, "state after vm_register");
-    ensure!(vm.boot_info(&env.owner.signed()).is_ok(), "manifest refused");
+    ensure!(
+        vm.boot_info(&env.owner.signed()).is_ok(),
+        "manifest refused"
+    );
     vm.load(env)?;
     let frames = statistic(vm.id, stat::VM_MAPPED);
-    let pages = (0..2).map(|n| (env.owner.image(n).len() as u64).div_ceil(PAGE)).sum::<u64>();
+    let pages = (0..2)
+        .map(|n| (env.owner.image(n).len() as u64).div_ceil(PAGE))
+        .sum::<u64>();
     same!(frames, pages, "frames of the VM");
     ensure!(vm.verify().is_ok(), "verification failed");
-    same!(vm.life(), vm_state::VERIFIED, "state after vm_verify_images");
+    same!(
+        vm.life(),
+        vm_state::VERIFIED,
+        "state after vm_verify_images"
+    );
     ensure!(vm.step(0)?.is_ok(), "vcpu_run refused");
-    ensure!(statistic(vm.id, stat::VM_EXITS) > 0, "exits are not counted");
-    same!(vm.next_exit(1)?, Ok(exit::CPU_OFF), "run of a vCPU that is off");
+    ensure!(
+        statistic(vm.id, stat::VM_EXITS) > 0,
+        "exits are not counted"
+    );
+    same!(
+        vm.next_exit(1)?,
+        Ok(exit::CPU_OFF),
+        "run of a vCPU that is off"
+    );
     vm.shut_down()?;
     same!(vm.life(), vm_state::POWER_OFF, "state after SYSTEM_OFF");
     let id = vm.id;
@@ -120,17 +171,30 @@ fn life(env: &Env) -> Outcome {
 fn blocks(env: &Env) -> Outcome {
     // A program image as large as a block: the rest of it is zeros, and part of what is signed.
     let block = 2 << 20;
-    let mut images = [env.owner.manifest().images()[0], env.owner.manifest().images()[1]];
+    let mut images = [
+        env.owner.manifest().images()[0],
+        env.owner.manifest().images()[1],
+    ];
     let frames = pages::take(512, 512);
     memory::fill(frames, block, 0);
     memory::copy_in(frames, env.owner.image(0));
     images[0].size = block;
     images[0].digest = env.owner.digest(memory::bytes(frames, block));
-    let signed = env.owner.sign(&env.owner.rebuilt(env.owner.manifest().regions(), &images));
+    let signed = env
+        .owner
+        .sign(&env.owner.rebuilt(env.owner.manifest().regions(), &images));
     let vm = Vm::protected(env)?;
     ensure!(vm.boot_info(&signed).is_ok(), "manifest refused");
-    refused(Call::VmRemapImage, &[vm.id, 0, 1, frames, 9], Error::InvalidArgument)?;
-    refused(Call::VmRemapImage, &[vm.id, 0, 0, frames + PAGE, 9], Error::BadAddress)?;
+    refused(
+        Call::VmRemapImage,
+        &[vm.id, 0, 1, frames, 9],
+        Error::InvalidArgument,
+    )?;
+    refused(
+        Call::VmRemapImage,
+        &[vm.id, 0, 0, frames + PAGE, 9],
+        Error::BadAddress,
+    )?;
     ok(Call::VmRemapImage, &[vm.id, 0, 0, frames, 9])?;
     vm.took(frames, 512, images[0].ipa);
     vm.load_image(env, 1, |_, _| {})?;
@@ -143,7 +207,10 @@ fn map(env: &Env) -> Outcome {
     let vm = Vm::verified(env)?;
     let page = vm.give(SPARE, 0)?;
     let block = vm.give(SPARE + (2 << 20), 9)?;
-    ensure!(probe::read(page).is_err() && probe::read(block + 4096).is_err(), "the host still reads them");
+    ensure!(
+        probe::read(page).is_err() && probe::read(block + 4096).is_err(),
+        "the host still reads them"
+    );
     for ipa in [SPARE, SPARE + (2 << 20), SPARE + (4 << 20) - 8] {
         same!(vm.ask(mode::READ, ipa)?, 0, "a new page of the guest");
     }
@@ -157,12 +224,27 @@ fn clear_range(env: &Env) -> Outcome {
     let page = vm.give(SPARE, 0)?;
     same!(vm.ask(mode::HIDE, SPARE)?, 0, "secrets written");
     ok(Call::VmPowerOff, &[vm.id])?;
-    same!(ok(Call::VmClearRange, &[vm.id, page, 1])?, 1, "frames returned");
-    ensure!(probe::read(page) == Ok(0) && crate::host::is_zero(page), "the page came back with something in it");
-    same!(ok(Call::VmClearRange, &[vm.id, page, 1])?, 0, "frames returned twice");
+    same!(
+        ok(Call::VmClearRange, &[vm.id, page, 1])?,
+        1,
+        "frames returned"
+    );
+    ensure!(
+        probe::read(page) == Ok(0) && crate::host::is_zero(page),
+        "the page came back with something in it"
+    );
+    same!(
+        ok(Call::VmClearRange, &[vm.id, page, 1])?,
+        0,
+        "frames returned twice"
+    );
     vm.came_back(page);
     pages::give(page, 1);
-    same!(ok(Call::VmClearRange, &[vm.id, block, 512])?, 512, "frames of a block returned");
+    same!(
+        ok(Call::VmClearRange, &[vm.id, block, 512])?,
+        512,
+        "frames of a block returned"
+    );
     vm.came_back(block);
     pages::give(block, 512);
     vm.destroy()
@@ -174,7 +256,10 @@ fn reclaim_pool(env: &Env) -> Outcome {
     ensure!(count > 0, "the pool is empty");
     while count > 0 {
         let page = ok(Call::VmReclaimPool, &[vm.id])?;
-        ensure!(probe::read(page) == Ok(0), "page {page:#x} of the pool did not come back");
+        ensure!(
+            probe::read(page) == Ok(0),
+            "page {page:#x} of the pool did not come back"
+        );
         vm.came_back(page);
         pages::give(page, 1);
         count -= 1;
@@ -192,7 +277,11 @@ fn cntvoff(env: &Env) -> Outcome {
 fn restart(env: &Env) -> Outcome {
     let vm = Vm::verified(env)?;
     vm.tell(mode::RESET, 0);
-    same!(vm.run_until(|_| false)?, exit::SYSTEM_RESET, "the last exit");
+    same!(
+        vm.run_until(|_| false)?,
+        exit::SYSTEM_RESET,
+        "the last exit"
+    );
     same!(vm.life(), vm_state::POWER_OFF, "state");
     vm.destroy()
 }

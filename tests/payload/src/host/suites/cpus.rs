@@ -18,18 +18,37 @@ const OFF: u64 = 1;
 
 fn version(_: &Env) -> Outcome {
     let version = call::psci(psci::VERSION, [0; 3]);
-    ensure!(version >= 0x1_0000 && version >> 32 == 0, "PSCI version {version:#x}");
-    for function in [psci::CPU_ON | psci::SMC64, psci::CPU_OFF, psci::AFFINITY_INFO | psci::SMC64, psci::SYSTEM_OFF] {
+    ensure!(
+        version >= 0x1_0000 && version >> 32 == 0,
+        "PSCI version {version:#x}"
+    );
+    for function in [
+        psci::CPU_ON | psci::SMC64,
+        psci::CPU_OFF,
+        psci::AFFINITY_INFO | psci::SMC64,
+        psci::SYSTEM_OFF,
+    ] {
         let features = call::psci(psci::FEATURES, [u64::from(function), 0, 0]);
-        ensure!(features as i32 >= 0, "PSCI_FEATURES of {function:#x}: {features:#x}");
+        ensure!(
+            features as i32 >= 0,
+            "PSCI_FEATURES of {function:#x}: {features:#x}"
+        );
     }
     let unknown = call::psci(0x8400_00ff, [0; 3]);
-    ensure!(unknown == NOT_SUPPORTED || unknown == 0xffff_ffff, "an unknown PSCI function: {unknown:#x}");
+    ensure!(
+        unknown == NOT_SUPPORTED || unknown == 0xffff_ffff,
+        "an unknown PSCI function: {unknown:#x}"
+    );
     Ok(())
 }
 
 fn wrong_targets(env: &Env) -> Outcome {
-    let on = |target| call::psci(psci::CPU_ON | psci::SMC64, [target, env.board.ram.get()[0].start, 0]) as u32 as i32;
+    let on = |target| {
+        call::psci(
+            psci::CPU_ON | psci::SMC64,
+            [target, env.board.ram.get()[0].start, 0],
+        ) as u32 as i32
+    };
     same!(on(env.board.mpidr[0]), -4, "CPU_ON of this CPU");
     for target in [0x0bad_0000, 99, u64::MAX] {
         same!(on(target), -2, "CPU_ON of no CPU");

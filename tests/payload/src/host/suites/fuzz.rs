@@ -52,15 +52,24 @@ impl Random {
 
 fn random(env: &Env) -> Outcome {
     let frames = pages::take(REACH as usize, 1);
-    println!("fuzz: seed {}, {} calls on each CPU", SEED.load(Ordering::Relaxed), COUNT.load(Ordering::Relaxed));
+    println!(
+        "fuzz: seed {}, {} calls on each CPU",
+        SEED.load(Ordering::Relaxed),
+        COUNT.load(Ordering::Relaxed)
+    );
     on_all(env, frames);
     // Whatever was built is taken down; then every frame is the host's, but for those that went
     // to the pool of the host's own tables, from which none comes back.
     for vm in 1..crate::host::calls::info(key::MAX_VMS) {
         crate::host::calls::host_call(Call::VmPowerOff, &[vm]).ok();
-        while crate::host::calls::host_call(Call::VmDestroy, &[vm]).is_ok_and(|reply| reply.again) {}
+        while crate::host::calls::host_call(Call::VmDestroy, &[vm]).is_ok_and(|reply| reply.again) {
+        }
     }
-    same!(machine(stat::VM_FRAMES), 0, "frames of VMs after all were destroyed");
+    same!(
+        machine(stat::VM_FRAMES),
+        0,
+        "frames of VMs after all were destroyed"
+    );
     let sum = machine(stat::HOST_FRAMES) + machine(stat::HYP_FRAMES);
     same!(sum, machine(stat::FRAMES), "frames of host and Ward");
     // What the host can use it can give away again: nothing is pinned or lent any more.
@@ -90,7 +99,10 @@ fn on_all(env: &Env, frames: u64) {
         }
     }
     let mut list = [0; crate::rt::head::MAX_CPUS];
-    let count = others().zip(&mut list).map(|(cpu, slot)| *slot = cpu).count();
+    let count = others()
+        .zip(&mut list)
+        .map(|(cpu, slot)| *slot = cpu)
+        .count();
     from(env, &list[..count], frames);
 }
 
@@ -125,8 +137,27 @@ fn argument(env: &Env, frames: u64, random: &mut Random) -> u64 {
     match random.below(12) {
         0 => random.next(),
         1 => random.next() & 0x000f_ffff_ffff_f000,
-        2 => random.pick(&[0, 1, 2, 3, 9, 64, 511, 512, 513, 4096, u64::MAX, 1 << 52, !0xfff]),
-        3 => random.pick(&[env.ward, env.board.uart, env.board.gicd, env.board.ram.get()[0].start]),
+        2 => random.pick(&[
+            0,
+            1,
+            2,
+            3,
+            9,
+            64,
+            511,
+            512,
+            513,
+            4096,
+            u64::MAX,
+            1 << 52,
+            !0xfff,
+        ]),
+        3 => random.pick(&[
+            env.ward,
+            env.board.uart,
+            env.board.gicd,
+            env.board.ram.get()[0].start,
+        ]),
         4 => random.pick(&[RAM, SPARE, MMIO]),
         5 => frames + random.below(FRAMES) * pages::PAGE + random.pick(&[0, 0, 0, 8]),
         6 | 7 => random.below(4),

@@ -13,7 +13,9 @@ use hyp_core::abi::run::exit;
 /// The tests.
 pub(super) const TESTS: &[Test] = &[
     test("checks-of-the-guest", |env| checks(env, false)),
-    test("checks-of-the-guest-while-another-one-runs", |env| checks(env, true)),
+    test("checks-of-the-guest-while-another-one-runs", |env| {
+        checks(env, true)
+    }),
     smp_test("checks-of-the-guest-on-another-cpu", elsewhere),
     smp_test("two-guests-on-two-cpus", two_guests),
     test("a-second-guest-after-the-first", |env| checks(env, false)),
@@ -21,7 +23,11 @@ pub(super) const TESTS: &[Test] = &[
 
 /// Runs a guest through all its checks.
 pub(super) fn checks(env: &Env, with_other: bool) -> Outcome {
-    let other = if with_other { Some(Vm::verified(env)?) } else { None };
+    let other = if with_other {
+        Some(Vm::verified(env)?)
+    } else {
+        None
+    };
     let vm = Vm::verified(env)?;
     vm.tell(mode::CHECK, 0);
     let outcome = vm.run_until(|_| match &other {
@@ -47,16 +53,22 @@ pub(super) fn checks(env: &Env, with_other: bool) -> Outcome {
 }
 
 fn elsewhere(env: &Env) -> Outcome {
-    let Some(cpu) = others().last() else { return Ok(()) };
+    let Some(cpu) = others().last() else {
+        return Ok(());
+    };
     let outcome: Lock<Result<(), Fail>> = Lock::new(Ok(()));
     smp::while_on(cpu, &|| *outcome.lock() = checks(env, false), || ());
     core::mem::replace(&mut *outcome.lock(), Ok(()))
 }
 
 fn two_guests(env: &Env) -> Outcome {
-    let Some(cpu) = others().next() else { return Ok(()) };
+    let Some(cpu) = others().next() else {
+        return Ok(());
+    };
     let outcome: Lock<Result<(), Fail>> = Lock::new(Ok(()));
-    let here = smp::while_on(cpu, &|| *outcome.lock() = checks(env, false), || checks(env, false));
+    let here = smp::while_on(cpu, &|| *outcome.lock() = checks(env, false), || {
+        checks(env, false)
+    });
     core::mem::replace(&mut *outcome.lock(), Ok(()))?;
     here
 }

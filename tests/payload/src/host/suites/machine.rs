@@ -10,7 +10,10 @@ use crate::rt::{memory, pages, probe, registers, smp};
 pub(super) const TESTS: &[Test] = &[
     test("own-memory-works", own_memory),
     test("read-and-write-of-wards-memory-abort", wards_memory),
-    smp_test("read-and-write-of-wards-memory-abort-on-every-cpu", wards_memory_everywhere),
+    smp_test(
+        "read-and-write-of-wards-memory-abort-on-every-cpu",
+        wards_memory_everywhere,
+    ),
     test("holes-abort-and-devices-work", holes),
     test("no-el2-registers", no_el2),
     test("forbidden-smc-refused", forbidden_smc),
@@ -38,22 +41,44 @@ fn wards_memory_everywhere(env: &Env) -> Outcome {
 }
 
 fn holes(env: &Env) -> Outcome {
-    let end = env.board.ram.get().iter().map(|bank| bank.end).max().unwrap_or(0);
+    let end = env
+        .board
+        .ram
+        .get()
+        .iter()
+        .map(|bank| bank.end)
+        .max()
+        .unwrap_or(0);
     let hole = end.next_multiple_of(1 << 30) + (1 << 30);
     for address in [hole, hole + 4096, hole + (1 << 21)] {
         let read = probe::read(address);
-        ensure!(read.is_err_and(|fault| fault.class() == 0x25), "a hole at {address:#x} reads {read:x?}");
+        ensure!(
+            read.is_err_and(|fault| fault.class() == 0x25),
+            "a hole at {address:#x} reads {read:x?}"
+        );
         let write = probe::write(address, 1);
-        ensure!(write.is_err_and(|fault| fault.class() == 0x25), "a hole at {address:#x} takes a write");
+        ensure!(
+            write.is_err_and(|fault| fault.class() == 0x25),
+            "a hole at {address:#x} takes a write"
+        );
     }
     // GICD_PIDR2: the architecture's version, GICv3 (IHI 0069 12.1.13).
-    same!(probe::read_sized(env.board.gicd + 0xffe8, 4).map(|id| id >> 4 & 0xf).ok(), Some(3), "GICD_PIDR2");
+    same!(
+        probe::read_sized(env.board.gicd + 0xffe8, 4)
+            .map(|id| id >> 4 & 0xf)
+            .ok(),
+        Some(3),
+        "GICD_PIDR2"
+    );
     Ok(())
 }
 
 fn no_el2(_: &Env) -> Outcome {
     let result = probe::sysreg(probe::Trapped::HcrEl2);
-    ensure!(result.is_err_and(|fault| fault.is_undefined()), "HCR_EL2 is readable at EL1: {result:x?}");
+    ensure!(
+        result.is_err_and(|fault| fault.is_undefined()),
+        "HCR_EL2 is readable at EL1: {result:x?}"
+    );
     ensure!(smp::current() == 0, "the boot CPU is CPU 0");
     Ok(())
 }

@@ -67,16 +67,28 @@ fn run(env: &Env) -> Outcome {
     start(&vm);
     same!(vm.next_exit(0)?, Ok(exit::CALL), "the first exit");
     let out = vm.out(0);
-    same!((out.value, out.arg1, out.arg2, out.arg3), (0x8400_0000, 0x1111, SPARE, 0x3333), "the call");
+    same!(
+        (out.value, out.arg1, out.arg2, out.arg3),
+        (0x8400_0000, 0x1111, SPARE, 0x3333),
+        "the call"
+    );
     same!(window(&vm, PC), RAM + 4, "PC in the window");
     same!(window(&vm, 1), 0x1111, "x1 in the window");
     // The store faults: device or memory, the host knows. It refuses, and the guest takes an abort,
     // whose vector is memory that is not there either.
     same!(vm.next_exit(0)?, Ok(exit::MMIO), "the second exit");
     let out = vm.out(0);
-    same!((out.ipa, out.write, out.size, out.value), (SPARE, 1, 8, 0x3333), "the access");
+    same!(
+        (out.ipa, out.write, out.size, out.value),
+        (SPARE, 1, 8, 0x3333),
+        "the access"
+    );
     same!(vm.next_exit(0)?, Ok(exit::MEMORY), "the third exit");
-    same!(window(&vm, PC), 0x200, "PC after an abort with VBAR_EL1 zero");
+    same!(
+        window(&vm, PC),
+        0x200,
+        "PC after an abort with VBAR_EL1 zero"
+    );
     vm.end()?;
     pages::give(page, 1);
     Ok(())
@@ -96,13 +108,25 @@ fn lend(env: &Env) -> Outcome {
     start(&vm);
     same!(vm.next_exit(0)?, Ok(exit::CALL), "the first exit again");
     vm.state.lock().refuse_memory = true;
-    same!(vm.next_exit(0)?, Ok(exit::MMIO), "access to a page taken back");
+    same!(
+        vm.next_exit(0)?,
+        Ok(exit::MMIO),
+        "access to a page taken back"
+    );
     // Lent again, and the access done again.
     ok(Call::VmMap, &[vm.id, SPARE, block, 0, 3])?;
     memory::poke(block, 0);
     vm.state.lock().answer[0] = (in_flags::RETRY, 0);
-    same!(vm.next_exit(0)?, Ok(exit::CALL), "the second exit after a retry");
-    same!(memory::peek(block), 0x3333, "what the guest wrote at the second try");
+    same!(
+        vm.next_exit(0)?,
+        Ok(exit::CALL),
+        "the second exit after a retry"
+    );
+    same!(
+        memory::peek(block),
+        0x3333,
+        "what the guest wrote at the second try"
+    );
     memory::poke(block, 1);
     ok(Call::VmPowerOff, &[vm.id])?;
     vm.destroy()?;
@@ -118,19 +142,35 @@ fn protect_and_age(env: &Env) -> Outcome {
     let data = pages::take_one();
     ok(Call::VmMap, &[vm.id, SPARE, data, 0, 3])?;
     ok(Call::VmAge, &[vm.id, SPARE, 0])?;
-    same!(ok(Call::VmAge, &[vm.id, SPARE, 0])?, 0, "a page that nobody touched since");
+    same!(
+        ok(Call::VmAge, &[vm.id, SPARE, 0])?,
+        0,
+        "a page that nobody touched since"
+    );
     start(&vm);
     same!(vm.next_exit(0)?, Ok(exit::CALL), "the first exit");
     same!(vm.next_exit(0)?, Ok(exit::CALL), "the second exit");
-    same!(ok(Call::VmAge, &[vm.id, SPARE, 0])?, 1, "a page that was written");
+    same!(
+        ok(Call::VmAge, &[vm.id, SPARE, 0])?,
+        1,
+        "a page that was written"
+    );
     ok(Call::VmWriteProtect, &[vm.id, SPARE, 0])?;
     start(&vm);
     same!(vm.next_exit(0)?, Ok(exit::CALL), "the first exit again");
     vm.state.lock().refuse_memory = true;
-    same!(vm.next_exit(0)?, Ok(exit::MEMORY), "a write to a protected page");
+    same!(
+        vm.next_exit(0)?,
+        Ok(exit::MEMORY),
+        "a write to a protected page"
+    );
     same!((vm.out(0).ipa, vm.out(0).write), (SPARE, 1), "the fault");
     refused(Call::VmAge, &[vm.id, SPARE + 4096, 0], Error::NotFound)?;
-    refused(Call::VmWriteProtect, &[vm.id, SPARE + 4096, 0], Error::NotFound)?;
+    refused(
+        Call::VmWriteProtect,
+        &[vm.id, SPARE + 4096, 0],
+        Error::NotFound,
+    )?;
     vm.end()?;
     pages::give(data, 1);
     pages::give(page, 1);
@@ -154,14 +194,28 @@ fn others_frames(env: &Env) -> Outcome {
     let (vm, page) = with_code(env)?;
     let other = Vm::verified(env)?;
     let memory = other.give(SPARE, 0)?;
-    let Some(record) = other.frame_of_ward() else { fail!("no record") };
+    let Some(record) = other.frame_of_ward() else {
+        fail!("no record")
+    };
     for frame in [memory, record] {
         refused(Call::VmMap, &[vm.id, SPARE, frame, 0, 3], Error::Denied)?;
     }
-    crate::host::calls::refused_as(Call::VmMap, &[vm.id, SPARE, env.ward, 0, 3], &[Error::BadAddress, Error::Denied])?;
-    refused(Call::VmMap, &[vm.id, SPARE, env.board.uart, 0, 3], Error::BadAddress)?;
+    crate::host::calls::refused_as(
+        Call::VmMap,
+        &[vm.id, SPARE, env.ward, 0, 3],
+        &[Error::BadAddress, Error::Denied],
+    )?;
+    refused(
+        Call::VmMap,
+        &[vm.id, SPARE, env.board.uart, 0, 3],
+        Error::BadAddress,
+    )?;
     refused(Call::VmMap, &[vm.id, RAM, page, 0, 3], Error::Exists)?;
-    refused(Call::VmMap, &[vm.id, SPARE, page, 0, 4], Error::InvalidArgument)?;
+    refused(
+        Call::VmMap,
+        &[vm.id, SPARE, page, 0, 4],
+        Error::InvalidArgument,
+    )?;
     other.end()?;
     vm.end()?;
     pages::give(page, 1);
@@ -171,8 +225,15 @@ fn others_frames(env: &Env) -> Outcome {
 fn protected_calls(env: &Env) -> Outcome {
     let (vm, page) = with_code(env)?;
     let frame = pages::take_one();
-    refused(Call::VmSetBootInfo, &[vm.id, frame, 400], Error::InvalidArgument)?;
-    for (call, args) in [(Call::VmRemapImage, [vm.id, 0, 0, frame, 0]), (Call::VmVerifyImages, [vm.id, 0, 0, 0, 0])] {
+    refused(
+        Call::VmSetBootInfo,
+        &[vm.id, frame, 400],
+        Error::InvalidArgument,
+    )?;
+    for (call, args) in [
+        (Call::VmRemapImage, [vm.id, 0, 0, frame, 0]),
+        (Call::VmVerifyImages, [vm.id, 0, 0, 0, 0]),
+    ] {
         crate::host::calls::refused_as(call, &args, &[Error::InvalidArgument, Error::BadState])?;
     }
     same!(vm.life(), vm_state::READY, "state");

@@ -27,7 +27,9 @@ pub(super) const TESTS: &[Test] = &[
 
 /// While vCPU 0 spins on another CPU without an exit, does `here`. The run ends with an interrupt.
 fn while_spinning(vm: &Vm, here: impl FnOnce() -> Outcome) -> Outcome {
-    let Some(cpu) = others().next() else { return Ok(()) };
+    let Some(cpu) = others().next() else {
+        return Ok(());
+    };
     let (started, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let there: Lock<Result<(), Fail>> = Lock::new(Ok(()));
     let spin = || {
@@ -42,7 +44,9 @@ fn while_spinning(vm: &Vm, here: impl FnOnce() -> Outcome) -> Outcome {
                         if stop.load(Ordering::Relaxed) || error == Error::BadState {
                             return;
                         }
-                        *there.lock() = Err(Fail::new(format_args!("vcpu_run while spinning: {error:?}")));
+                        *there.lock() = Err(Fail::new(format_args!(
+                            "vcpu_run while spinning: {error:?}"
+                        )));
                         return;
                     }
                     Err(why) => {
@@ -91,8 +95,16 @@ fn reclaim_running(env: &Env) -> Outcome {
     let page = vm.give(SPARE, 0)?;
     while_spinning(&vm, || {
         // Without a look at who owns how much: the running guest may get memory meanwhile.
-        same!(host_call(Call::VmClearRange, &[vm.id, page, 1]), Err(Error::BadState), "vm_clear_range");
-        same!(host_call(Call::VmDestroy, &[vm.id]), Err(Error::BadState), "vm_destroy");
+        same!(
+            host_call(Call::VmClearRange, &[vm.id, page, 1]),
+            Err(Error::BadState),
+            "vm_clear_range"
+        );
+        same!(
+            host_call(Call::VmDestroy, &[vm.id]),
+            Err(Error::BadState),
+            "vm_destroy"
+        );
         attack::must_abort(page, "the memory of a running guest")
     })?;
     vm.end()
@@ -120,12 +132,17 @@ fn power_off_running(env: &Env) -> Outcome {
         refused(Call::VcpuRun, &[vm.id, 0], Error::BadState)?;
         vm.destroy()?;
     }
-    ensure!(busy.load(Ordering::Relaxed) > 0, "a VM whose vCPU ran was never busy");
+    ensure!(
+        busy.load(Ordering::Relaxed) > 0,
+        "a VM whose vCPU ran was never busy"
+    );
     Ok(())
 }
 
 fn both_vcpus(env: &Env) -> Outcome {
-    let Some(cpu) = others().next() else { return Ok(()) };
+    let Some(cpu) = others().next() else {
+        return Ok(());
+    };
     let vm = Vm::verified(env)?;
     same!(vm.ask(mode::SECOND, 0)?, 0, "CPU_ON");
     let there: Lock<Result<(), Fail>> = Lock::new(Ok(()));
@@ -133,7 +150,9 @@ fn both_vcpus(env: &Env) -> Outcome {
         for _ in 0..2_000 {
             match vm.step(1) {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => *there.lock() = Err(Fail::new(format_args!("vcpu_run of vCPU 1: {error:?}"))),
+                Ok(Err(error)) => {
+                    *there.lock() = Err(Fail::new(format_args!("vcpu_run of vCPU 1: {error:?}")))
+                }
                 Err(why) => *there.lock() = Err(why),
             }
         }
@@ -152,7 +171,9 @@ fn both_vcpus(env: &Env) -> Outcome {
 }
 
 fn one_frame(env: &Env) -> Outcome {
-    let Some(cpu) = others().next() else { return Ok(()) };
+    let Some(cpu) = others().next() else {
+        return Ok(());
+    };
     let (one, two) = (Vm::verified(env)?, Vm::verified(env)?);
     for n in 0..100 {
         let (frame, ipa) = (pages::take_one(), SPARE + n * 4096);
@@ -182,7 +203,9 @@ fn one_frame(env: &Env) -> Outcome {
 }
 
 fn build_everywhere(env: &Env) -> Outcome {
-    let Some(cpu) = others().last() else { return Ok(()) };
+    let Some(cpu) = others().last() else {
+        return Ok(());
+    };
     let rounds = || (0..5).try_for_each(|_| Vm::verified(env)?.end());
     let there: Lock<Result<(), Fail>> = Lock::new(Ok(()));
     let here = smp::while_on(cpu, &|| *there.lock() = rounds(), rounds);
@@ -191,9 +214,14 @@ fn build_everywhere(env: &Env) -> Outcome {
 }
 
 fn verify_twice(env: &Env) -> Outcome {
-    let Some(cpu) = others().next() else { return Ok(()) };
+    let Some(cpu) = others().next() else {
+        return Ok(());
+    };
     let vm = Vm::protected(env)?;
-    ensure!(vm.boot_info(&env.owner.signed()).is_ok(), "manifest refused");
+    ensure!(
+        vm.boot_info(&env.owner.signed()).is_ok(),
+        "manifest refused"
+    );
     vm.load(env)?;
     // Both call until the VM is verified: the one that comes late finds a state that permits no more.
     let hash = || loop {

@@ -25,7 +25,11 @@ fn rounds(env: &Env) -> Outcome {
     let rounds = ROUNDS.load(Ordering::Relaxed);
     for n in 1..=rounds {
         round(env, n)?;
-        ensure!(owners() == before, "round {n}: frames of host, Ward, VMs {:?}, before {before:?}", owners());
+        ensure!(
+            owners() == before,
+            "round {n}: frames of host, Ward, VMs {:?}, before {before:?}",
+            owners()
+        );
         if n % 100 == 0 {
             println!("soak: {n} of {rounds} rounds");
         }
@@ -35,8 +39,16 @@ fn rounds(env: &Env) -> Outcome {
 
 fn round(env: &Env, n: u64) -> Outcome {
     let vm = Vm::verified(env)?;
-    same!(vm.ask(mode::HIDE, SPARE + n % 64 * 4096)?, 0, "secrets written");
-    same!(vm.ask(mode::VERIFY, SPARE + n % 64 * 4096)?, 0, "words of the guest that changed");
+    same!(
+        vm.ask(mode::HIDE, SPARE + n % 64 * 4096)?,
+        0,
+        "secrets written"
+    );
+    same!(
+        vm.ask(mode::VERIFY, SPARE + n % 64 * 4096)?,
+        0,
+        "words of the guest that changed"
+    );
     if n.is_multiple_of(3) {
         same!(vm.ask(mode::SHARE, SPARE + n % 64 * 4096)?, 0, "MEM_SHARE");
     }

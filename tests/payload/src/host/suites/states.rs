@@ -33,7 +33,10 @@ pub(super) const TESTS: &[Test] = &[
 fn run_unverified(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
     refused(Call::VcpuRun, &[vm.id, 0], Error::BadState)?;
-    ensure!(vm.boot_info(&env.owner.signed()).is_ok(), "manifest refused");
+    ensure!(
+        vm.boot_info(&env.owner.signed()).is_ok(),
+        "manifest refused"
+    );
     refused(Call::VcpuRun, &[vm.id, 0], Error::BadState)?;
     vm.load(env)?;
     refused(Call::VcpuRun, &[vm.id, 0], Error::BadState)?;
@@ -44,8 +47,16 @@ fn run_powered_off(env: &Env) -> Outcome {
     let vm = Vm::verified(env)?;
     ok(Call::VmPowerOff, &[vm.id])?;
     refused(Call::VcpuRun, &[vm.id, 0], Error::BadState)?;
-    refused(Call::VmMap, &[vm.id, SPARE, pages::window().end - 4096, 0, 3], Error::BadState)?;
-    refused(Call::VmDonate, &[vm.id, pages::window().end - 4096, 1], Error::BadState)?;
+    refused(
+        Call::VmMap,
+        &[vm.id, SPARE, pages::window().end - 4096, 0, 3],
+        Error::BadState,
+    )?;
+    refused(
+        Call::VmDonate,
+        &[vm.id, pages::window().end - 4096, 1],
+        Error::BadState,
+    )?;
     vm.destroy()
 }
 
@@ -100,11 +111,26 @@ fn unknown_vm(_: &Env) -> Outcome {
 fn register_arguments(env: &Env) -> Outcome {
     let record = pages::take(2, 1);
     let root = pages::take(env.root_frames as usize, env.root_frames as usize);
-    for (flags, vcpus) in [(2, 1), (u64::MAX, 1), (1 << 32 | 1, 1), (1, 0), (1, 65), (1, u64::MAX)] {
-        refused(Call::VmRegister, &[flags, record, root, vcpus], Error::InvalidArgument)?;
+    for (flags, vcpus) in [
+        (2, 1),
+        (u64::MAX, 1),
+        (1 << 32 | 1, 1),
+        (1, 0),
+        (1, 65),
+        (1, u64::MAX),
+    ] {
+        refused(
+            Call::VmRegister,
+            &[flags, record, root, vcpus],
+            Error::InvalidArgument,
+        )?;
     }
     // The two ranges share a frame.
-    refused(Call::VmRegister, &[VM_PROTECTED, root, root, 1], Error::BadAddress)?;
+    refused(
+        Call::VmRegister,
+        &[VM_PROTECTED, root, root, 1],
+        Error::BadAddress,
+    )?;
     pages::give(record, 2);
     pages::give(root, env.root_frames as usize);
     Ok(())
@@ -113,11 +139,23 @@ fn register_arguments(env: &Env) -> Outcome {
 fn vcpu_arguments(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
     let frames = pages::take(2, 1);
-    refused(Call::VcpuRegister, &[vm.id, 0, frames, frames + 4096], Error::Exists)?;
+    refused(
+        Call::VcpuRegister,
+        &[vm.id, 0, frames, frames + 4096],
+        Error::Exists,
+    )?;
     for vcpu in [2, 64, u64::MAX] {
-        refused(Call::VcpuRegister, &[vm.id, vcpu, frames, frames + 4096], Error::InvalidArgument)?;
+        refused(
+            Call::VcpuRegister,
+            &[vm.id, vcpu, frames, frames + 4096],
+            Error::InvalidArgument,
+        )?;
     }
-    refused(Call::VcpuRegister, &[vm.id, 1, frames, frames], Error::BadAddress)?;
+    refused(
+        Call::VcpuRegister,
+        &[vm.id, 1, frames, frames],
+        Error::BadAddress,
+    )?;
     // A run page stays the host's, but it is pinned: it cannot be given away.
     refused(Call::VmDonate, &[vm.id, vm.run_pages[0], 1], Error::Denied)?;
     refused(Call::HostDonate, &[vm.run_pages[1], 1], Error::Denied)?;
@@ -138,7 +176,11 @@ fn power_off_twice(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
     ok(Call::VmPowerOff, &[vm.id])?;
     refused(Call::VmPowerOff, &[vm.id], Error::BadState)?;
-    refused(Call::VmSetBootInfo, &[vm.id, pages::window().end - 4096, 400], Error::BadState)?;
+    refused(
+        Call::VmSetBootInfo,
+        &[vm.id, pages::window().end - 4096, 400],
+        Error::BadState,
+    )?;
     refused(Call::VmSetCntvoff, &[vm.id, 1], Error::BadState)?;
     vm.destroy()
 }
@@ -147,7 +189,11 @@ fn map_before(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
     let frame = pages::take_one();
     refused(Call::VmMap, &[vm.id, SPARE, frame, 0, 3], Error::BadState)?;
-    refused(Call::VmRemapImage, &[vm.id, 0, 0, frame, 0], Error::BadState)?;
+    refused(
+        Call::VmRemapImage,
+        &[vm.id, 0, 0, frame, 0],
+        Error::BadState,
+    )?;
     refused(Call::VmVerifyImages, &[vm.id], Error::BadState)?;
     pages::give(frame, 1);
     vm.end()
@@ -156,7 +202,13 @@ fn map_before(env: &Env) -> Outcome {
 fn map_outside(env: &Env) -> Outcome {
     let vm = Vm::verified(env)?;
     let frames = pages::take(512, 512);
-    for ipa in [MMIO, NOWHERE, 0, crate::protocol::RAM - 4096, crate::protocol::RAM + crate::protocol::RAM_SIZE] {
+    for ipa in [
+        MMIO,
+        NOWHERE,
+        0,
+        crate::protocol::RAM - 4096,
+        crate::protocol::RAM + crate::protocol::RAM_SIZE,
+    ] {
         refused(Call::VmMap, &[vm.id, ipa, frames, 0, 3], Error::BadAddress)?;
     }
     pages::give(frames, 512);
@@ -169,9 +221,21 @@ fn map_twice(env: &Env) -> Outcome {
     let frames = pages::take(512, 512);
     refused(Call::VmMap, &[vm.id, SPARE, frames, 0, 3], Error::Exists)?;
     refused(Call::VmMap, &[vm.id, SPARE, frames, 9, 3], Error::Exists)?;
-    refused(Call::VmMap, &[vm.id, crate::protocol::PROGRAM, frames, 0, 3], Error::Exists)?;
-    refused(Call::VmMap, &[vm.id, SPARE + 4096, page, 0, 3], Error::Denied)?;
-    refused(Call::VmMap, &[vm.id, SPARE + 4096, vm.run_pages[0], 0, 3], Error::Denied)?;
+    refused(
+        Call::VmMap,
+        &[vm.id, crate::protocol::PROGRAM, frames, 0, 3],
+        Error::Exists,
+    )?;
+    refused(
+        Call::VmMap,
+        &[vm.id, SPARE + 4096, page, 0, 3],
+        Error::Denied,
+    )?;
+    refused(
+        Call::VmMap,
+        &[vm.id, SPARE + 4096, vm.run_pages[0], 0, 3],
+        Error::Denied,
+    )?;
     pages::give(frames, 512);
     vm.end()
 }
@@ -179,10 +243,18 @@ fn map_twice(env: &Env) -> Outcome {
 fn images_after(env: &Env) -> Outcome {
     let vm = Vm::verified(env)?;
     let frame = pages::take_one();
-    refused(Call::VmRemapImage, &[vm.id, 0, 0, frame, 0], Error::BadState)?;
+    refused(
+        Call::VmRemapImage,
+        &[vm.id, 0, 0, frame, 0],
+        Error::BadState,
+    )?;
     refused(Call::VmVerifyImages, &[vm.id], Error::BadState)?;
     refused(Call::VmSetBootInfo, &[vm.id, frame, 400], Error::BadState)?;
-    refused(Call::VcpuRegister, &[vm.id, 1, frame, vm.run_pages[0]], Error::BadState)?;
+    refused(
+        Call::VcpuRegister,
+        &[vm.id, 1, frame, vm.run_pages[0]],
+        Error::BadState,
+    )?;
     pages::give(frame, 1);
     vm.end()
 }
@@ -192,7 +264,11 @@ fn normal_calls(env: &Env) -> Outcome {
     vm.give(SPARE, 0)?;
     refused(Call::VmUnmap, &[vm.id, SPARE, 0], Error::InvalidArgument)?;
     for call in [Call::VmWriteProtect, Call::VmAge] {
-        refused_as(call, &[vm.id, SPARE, 0], &[Error::InvalidArgument, Error::BadState])?;
+        refused_as(
+            call,
+            &[vm.id, SPARE, 0],
+            &[Error::InvalidArgument, Error::BadState],
+        )?;
     }
     vm.end()
 }
@@ -201,16 +277,36 @@ fn orders(env: &Env) -> Outcome {
     let vm = Vm::verified(env)?;
     let frame = pages::take(512, 512);
     for order in [1, 8, 10, 18, u64::MAX] {
-        refused(Call::VmMap, &[vm.id, SPARE, frame, order, 3], Error::InvalidArgument)?;
-        refused(Call::VmRemapImage, &[vm.id, 0, 0, frame, order], Error::InvalidArgument)?;
+        refused(
+            Call::VmMap,
+            &[vm.id, SPARE, frame, order, 3],
+            Error::InvalidArgument,
+        )?;
+        refused(
+            Call::VmRemapImage,
+            &[vm.id, 0, 0, frame, order],
+            Error::InvalidArgument,
+        )?;
     }
     for prot in [0, 1, 2, 4, 7, u64::MAX] {
-        refused(Call::VmMap, &[vm.id, SPARE, frame, 0, prot], Error::InvalidArgument)?;
+        refused(
+            Call::VmMap,
+            &[vm.id, SPARE, frame, 0, prot],
+            Error::InvalidArgument,
+        )?;
     }
     for count in [0, 513, u64::MAX] {
-        refused(Call::VmDonate, &[vm.id, frame, count], Error::InvalidArgument)?;
+        refused(
+            Call::VmDonate,
+            &[vm.id, frame, count],
+            Error::InvalidArgument,
+        )?;
         refused(Call::HostDonate, &[frame, count], Error::InvalidArgument)?;
-        refused(Call::VmClearRange, &[vm.id, frame, count], Error::InvalidArgument)?;
+        refused(
+            Call::VmClearRange,
+            &[vm.id, frame, count],
+            Error::InvalidArgument,
+        )?;
     }
     pages::give(frame, 512);
     vm.end()
@@ -218,13 +314,32 @@ fn orders(env: &Env) -> Outcome {
 
 fn map_io_of_ram(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
-    ensure!(vm.boot_info(&env.owner.signed()).is_ok(), "manifest refused");
+    ensure!(
+        vm.boot_info(&env.owner.signed()).is_ok(),
+        "manifest refused"
+    );
     let frame = pages::take_one();
     refused(Call::VmMapIo, &[vm.id, MMIO, frame, 1], Error::BadAddress)?;
-    refused(Call::VmMapIo, &[vm.id, MMIO, env.ward, 1], Error::BadAddress)?;
+    refused(
+        Call::VmMapIo,
+        &[vm.id, MMIO, env.ward, 1],
+        Error::BadAddress,
+    )?;
     // A range that begins in devices and ends in RAM.
-    let ram = env.board.ram.get().iter().map(|bank| bank.start).min().unwrap_or(0) & !((1 << 30) - 1);
-    refused(Call::VmMapIo, &[vm.id, MMIO, ram - 4096, 2], Error::BadAddress)?;
+    let ram = env
+        .board
+        .ram
+        .get()
+        .iter()
+        .map(|bank| bank.start)
+        .min()
+        .unwrap_or(0)
+        & !((1 << 30) - 1);
+    refused(
+        Call::VmMapIo,
+        &[vm.id, MMIO, ram - 4096, 2],
+        Error::BadAddress,
+    )?;
     pages::give(frame, 1);
     vm.end()
 }
@@ -233,13 +348,20 @@ fn map_io_outside(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
     let uart = env.board.uart;
     refused(Call::VmMapIo, &[vm.id, MMIO, uart, 1], Error::BadState)?;
-    ensure!(vm.boot_info(&env.owner.signed()).is_ok(), "manifest refused");
+    ensure!(
+        vm.boot_info(&env.owner.signed()).is_ok(),
+        "manifest refused"
+    );
     for ipa in [NOWHERE, SPARE, 0] {
         refused(Call::VmMapIo, &[vm.id, ipa, uart, 1], Error::BadAddress)?;
     }
     ok(Call::VmMapIo, &[vm.id, MMIO, uart, 1])?;
     refused(Call::VmMapIo, &[vm.id, MMIO, uart, 1], Error::Exists)?;
     let _ = host_call(Call::VmPowerOff, &[vm.id]);
-    refused(Call::VmMapIo, &[vm.id, MMIO + 4096, uart, 1], Error::BadState)?;
+    refused(
+        Call::VmMapIo,
+        &[vm.id, MMIO + 4096, uart, 1],
+        Error::BadState,
+    )?;
     vm.destroy()
 }
