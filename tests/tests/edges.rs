@@ -1,5 +1,6 @@
 //! Edges that random calls rarely reach: blocks that come back in parts, and devices by block.
 
+use hyp_core::abi::calls::stat;
 use hyp_core::abi::{Call, Error};
 use hyp_core::addr::{Ipa, Size};
 use hyp_core::stage2::Lookup;
@@ -242,4 +243,88 @@ fn device_pages_are_mapped_all_or_none() {
     let top = [vm, page << 13, (1 << 52) - 0x1000, 2];
     assert_eq!(scene.call(Call::VmMapIo, &top), Err(Error::BadAddress));
     scene.check();
+}
+
+/// A protected VM, powered off, that owns two blocks whose frames are contiguous, with `tables`
+/// pages in its pool; and the first frame.
+fn two_blocks(scene: &Scene, tables: u64) -> (u64, u64) {
+    let vm = scene.protected(1);
+    let pfn = scene.idle(1024, 512);
+    for n in 0..2 {
+        let (ipa, pa) = ((BLOCK - 512 * n) << 12, (pfn + 512 * n) << 12);
+        scene
+            .call(Call::VmMap, &[vm, ipa, pa, 9, 3])
+            .expect("a block is mapped");
+    }
+    while scene.world.vm_pool(vm) > tables {
+        scene.call(Call::VmReclaimPool, &[vm]).expect("one back");
+    }
+    assert_eq!(scene.world.vm_pool(vm), tables);
+    scene.call(Call::VmPowerOff, &[vm]).expect("off");
+    (vm, pfn)
+}
+
+#[test]
+fn clearing_parts_of_blocks_needs_a_table_for_each_that_is_cut() {
+    // First frame and number of frames of the range, and how many blocks it cuts.
+    let ranges = [
+        (0, 512, 0),
+        (512, 512, 0),
+        (0, 511, 1),
+        (1, 511, 1),
+        (100, 300, 1),
+        (513, 511, 1),
+        (511, 1, 1),
+        (1, 512, 2),
+        (511, 2, 2),
+    ];
+    for (first, frames, cuts) in ranges {
+        for tables in 0..3 {
+            let scene = Scene::default();
+            let (vm, pfn) = two_blocks(&scene, tables);
+            let got = scene.call(Call::VmClearRange, &[vm, (pfn + first) << 12, frames]);
+            let want = if tables < cuts {
+                Err(Error::NoMemory)
+            } else {
+                Ok(frames)
+            };
+            assert_eq!(got, want, "{frames} from {first} with {tables} tables");
+        }
+    }
+}
+
+#[test]
+fn a_piece_of_destruction_returns_a_block_at_most() {
+    let scene = Scene::default();
+    let host = || scene.call(Call::StatRead, &[0, stat::HOST_FRAMES]);
+    let host = || host().expect("a counter");
+    let before = host();
+    let vm = scene.protected(1);
+    for n in 0..2 {
+        scene.map(vm, BLOCK - 512 * n, 9).expect("mapped");
+    }
+    for _ in 0..3 {
+        let more = scene.idle(400, 1);
+        scene
+            .call(Call::VmDonate, &[vm, more << 12, 400])
+            .expect("donated");
+    }
+    scene.call(Call::VmPowerOff, &[vm]).expect("off");
+    let (mut calls, mut last) = (0, host());
+    loop {
+        let answer = scene.world.call(Call::VmDestroy, &[vm]);
+        let status = answer.expect("Ward and the specification agree").x[0];
+        calls += 1;
+        let now = host();
+        // The last call also returns record, vCPU and root.
+        assert!(now - last <= 512 + 8, "{} frames in one call", now - last);
+        last = now;
+        if status == 0 {
+            break;
+        }
+        assert_eq!(status, 1);
+        assert!(calls < 100);
+    }
+    assert!(calls >= 4, "{calls} calls");
+    assert_eq!(last, before);
 }

@@ -102,17 +102,19 @@ impl<M: Machine> Ward<M> {
         }
     }
 
-    /// Table pages that clearing the range takes: one for a block that reaches over each end.
+    /// Table pages that clearing the range takes: one for each block that reaches over an end.
     fn splits_for(&self, order: &mut Order<'_, level::Vm>, vm: &Vm<M>, range: Range) -> u64 {
-        let mut splits = 0;
+        let (mut splits, mut cut) = (0, None);
         for end in [range.first, Pfn(range.end().0 - 1)] {
             if let Some((_, leaf)) = self.owned_leaf(order, vm, end) {
                 let whole = Range {
                     first: leaf.frame,
                     frames: leaf.size.frames(),
                 };
-                if whole.first < range.first || whole.end() > range.end() {
+                let inside = whole.first >= range.first && whole.end() <= range.end();
+                if !inside && cut != Some(whole.first) {
                     splits += 1;
+                    cut = Some(whole.first);
                 }
             }
         }
