@@ -76,3 +76,9 @@ fn containment_and_overlap() {
     assert!(!l.overlaps(range(9, 1)) && !l.overlaps(range(20, 80)) && !l.overlaps(range(105, 9)));
     assert!(l.overlaps(range(105, u64::MAX)), "wraps");
 }
+
+#[test]
+fn joined_to_the_front_of_the_next() {
+    let list = list(&[(20, 10), (15, 5), (1, 2)]);
+    assert_eq!(list.as_slice(), &[range(1, 2), range(15, 15)]);
+}
