@@ -6,9 +6,9 @@
 //! specification looks at what Ward chose ([`Seen`]), says whether that was permitted, and goes
 //! on from there. Everything else it predicts: results, errors, owners, contents, exits.
 //!
-//! * [`calls`]: the host's calls, one function each, in the words of the manual: what is refused,
+//! * `calls`: the host's calls, one function each, in the words of the manual: what is refused,
 //!   in which order, and what a success changes.
-//! * [`run`]: what a guest's instructions do, and what an exit shows the host.
+//! * `run`: what a guest's instructions do, and what an exit shows the host.
 
 mod boot;
 mod calls;

@@ -1,4 +1,4 @@
-//! The test guest. It does what its device says ([`crate::protocol::mode`]): check everything a
+//! The test guest. It does what its device says (`protocol::mode`): check everything a
 //! protected guest must see, measure, or hold secrets while the host attacks.
 
 mod basics;

