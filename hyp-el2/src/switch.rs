@@ -174,7 +174,7 @@ pub fn translate(far: u64) -> Option<u64> {
 }
 
 /// The reverse of [`load`]; nothing of the guest's is left in any register but the deadline of
-/// its armed timer ([`timer`]).
+/// its armed timer (`timer`).
 pub fn unload(context: &mut Context, _params: &RunParams) {
     let cpu = percpu::this();
     // SAFETY: as in `load`.
