@@ -4,7 +4,7 @@ use hyp_core::abi::calls::stat;
 use hyp_core::abi::{Call, Error};
 use hyp_core::addr::{Ipa, Size};
 use hyp_core::stage2::Lookup;
-use ward_tests::harness::{HYP_DEVICE, Plan, Scene, Shape, free_device};
+use ward_tests::harness::{HYP_DEVICE, IMAGE, Plan, Scene, Shape, free_device};
 
 /// What the host's table has at an address, by its size; `None` for a hole.
 fn host_leaf(scene: &Scene, pfn: u64) -> Option<Size> {
@@ -327,4 +327,23 @@ fn a_piece_of_destruction_returns_a_block_at_most() {
     }
     assert!(calls >= 4, "{calls} calls");
     assert_eq!(last, before);
+}
+
+#[test]
+fn all_of_a_device_range_must_be_signed() {
+    let scene = Scene::default();
+    let vm = scene.vm(true, 1);
+    let plan = scene.plan(1, IMAGE);
+    scene.boot_info(vm, &plan).expect("the manifest is good");
+    let map = |page: u64, count| {
+        scene.call(
+            Call::VmMapIo,
+            &[vm, page << 12, free_device(0) << 12, count],
+        )
+    };
+    let end = Plan::MMIO_PAGE + Plan::MMIO_PAGES;
+    assert_eq!(map(end - 2, 3), Err(Error::BadAddress));
+    assert_eq!(map(end - 1, 2), Err(Error::BadAddress));
+    assert_eq!(map(end, 1), Err(Error::BadAddress));
+    assert_eq!(map(end - 2, 2), Ok(0));
 }
