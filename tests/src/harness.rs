@@ -56,8 +56,10 @@ pub struct Inner {
     pub failure: Option<String>,
     /// Pages a guest asked for last, by VM and vCPU.
     pub wanted: std::collections::BTreeMap<u16, u64>,
-    /// Steps so far.
+    /// Steps so far: calls, runs and single accesses of the host.
     pub steps: u64,
+    /// Calls and runs among them.
+    pub calls: u64,
     /// Everything is compared every so many steps, a part in between.
     pub full_every: u64,
 }
@@ -76,6 +78,7 @@ impl<S: Sched> World<S> {
             failure: None,
             wanted: std::collections::BTreeMap::new(),
             steps: 0,
+            calls: 0,
             full_every: 64,
         };
         Arc::new(World {

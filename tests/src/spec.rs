@@ -115,6 +115,8 @@ pub struct Vcpu {
     pub active: bool,
     /// Where its program stands.
     pub base: u64,
+    /// How often it was started afresh: each time with another program.
+    pub starts: u64,
     /// Its program.
     pub steps: Vec<Step>,
     /// The step it executes next.

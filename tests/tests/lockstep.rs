@@ -1,6 +1,7 @@
 //! Random calls on Ward and on the specification, side by side.
 //!
-//! `WARD_STEPS` and `WARD_SEED` choose how long and where from. A failure prints both and the
+//! `WARD_STEPS` (calls and runs; the host's own loads and stores come on top) and `WARD_SEED` choose
+//! how long and where from. A failure prints both and the
 //! calls that led there; its seed belongs into `regressions/`.
 
 use ward_tests::fake::StdSched;
@@ -26,10 +27,10 @@ fn shape(seed: u64) -> Shape {
     }
 }
 
-fn run(seed: u64, steps: u64) {
+fn run(seed: u64, calls: u64) {
     match run_seed::<StdSched>(Options {
         seed,
-        steps,
+        calls,
         shape: shape(seed),
     }) {
         Ok(world) => {

@@ -80,6 +80,8 @@ pub enum Event {
 pub struct Program {
     /// Address of the first step.
     pub base: u64,
+    /// Which of the vCPU's programs this is, for the test.
+    pub start: u64,
     /// The steps.
     pub steps: Vec<Step>,
     /// What it noticed.

@@ -15,8 +15,8 @@ const TAIL: usize = 40;
 pub struct Options {
     /// The seed.
     pub seed: u64,
-    /// How many steps.
-    pub steps: u64,
+    /// How many calls and runs. What the host loads and stores in between does not count.
+    pub calls: u64,
     /// The machine.
     pub shape: Shape,
 }
@@ -151,11 +151,11 @@ pub fn run_seed<S: Sched>(options: Options) -> Result<Arc<World<S>>, String> {
             .collect::<Vec<_>>()
             .join("\n  ");
         format!(
-            "seed {} step {} {:?}\n  {tail}\n{text}\nthe machine: {broken:?}\nconsole:\n  {console}",
-            options.seed, inner.steps, options.shape
+            "seed {} call {} {:?}\n  {tail}\n{text}\nthe machine: {broken:?}\nconsole:\n  {console}",
+            options.seed, inner.calls, options.shape
         )
     };
-    while world.inner().steps < options.steps {
+    while world.inner().calls < options.calls {
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.step()));
         let done = done.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();

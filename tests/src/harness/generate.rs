@@ -300,7 +300,10 @@ fn build(inner: &mut Inner, number: u64) -> Action {
     }
     if vm.manifest.is_none() {
         let wrong = u32::from(rng.percent(4));
-        let plan = Plan::random(rng, vm.vcpu_limit as u32 + wrong);
+        let mut plan = Plan::random(rng, vm.vcpu_limit as u32 + wrong);
+        if rng.percent(3) {
+            plan.bytes = super::images::sign(&mut plan.manifest, 1);
+        }
         let mut words: Content = plan
             .words()
             .into_iter()
@@ -343,7 +346,7 @@ fn build(inner: &mut Inner, number: u64) -> Action {
         let mut fill: Vec<(u64, Content)> = (0..count)
             .map(|n| (pfn + n, plan.images[index][(page + n) as usize].clone()))
             .collect();
-        if rng.below(4000) < count.min(20) {
+        if rng.below(60) == 0 {
             fill[0].1.insert(5, 0xbad);
         }
         return Action::Filled(

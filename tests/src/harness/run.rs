@@ -24,8 +24,9 @@ impl<S: Sched> World<S> {
         it.steps.extend(steps);
         let state = &mut *self.fake.state();
         let program = state.programs.entry((vm, mpidr(vcpu))).or_default();
-        if program.base != it.base || program.steps.len() > it.steps.len() {
+        if (program.base, program.start) != (it.base, it.starts) {
             *program = Program::new(it.base, Vec::new());
+            program.start = it.starts;
         }
         let have = program.steps.len();
         program.steps.extend(&it.steps[have..]);
@@ -50,6 +51,7 @@ impl<S: Sched> World<S> {
         more: impl FnOnce(&mut Inner, &crate::spec::Vcpu) -> Vec<Step>,
     ) -> Result<Answer, String> {
         let mut inner = self.inner();
+        inner.calls += 1;
         inner.note(format!("cpu {} VcpuRun [{vm:x}, {vcpu:x}]", S::cpu()));
         let began = inner.spec.begin_run(vm, vcpu);
         let before = self.pools(inner.spec.setup.max_vm);

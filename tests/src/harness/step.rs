@@ -100,6 +100,7 @@ impl<S: Sched> World<S> {
         ];
         let mut inner = self.inner();
         let before = self.pools(inner.spec.setup.max_vm);
+        inner.calls += 1;
         inner.note(format!("cpu {} {call:?} {:x?}", S::cpu(), &a[..args.len()]));
         self.ward.host_call(&mut x);
         let after = self.pools(inner.spec.setup.max_vm);

@@ -221,6 +221,7 @@ impl Spec {
             power: if on { Power::On } else { Power::Off },
             active: false,
             base: 0,
+            starts: 0,
             steps: Vec::new(),
             at: 0,
             open: super::Open::Nothing,

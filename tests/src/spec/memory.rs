@@ -109,9 +109,6 @@ impl Spec {
     ) -> Result<Outcome, Error> {
         let device = range(pa, frames)?;
         let first = frame(ipa)?;
-        if device.end >= 1 << 40 || first + frames >= 1 << 40 {
-            return Err(Error::BadAddress);
-        }
         let it = self.in_life(vm, &[Life::Ready])?;
         if it.protected {
             let manifest = it.manifest.as_ref().ok_or(Error::BadState)?;

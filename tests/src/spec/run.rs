@@ -392,6 +392,7 @@ impl Vcpu {
     pub fn restart(&mut self, entry: u64) {
         (self.base, self.at, self.open) = (entry, 0, Open::Nothing);
         self.steps.clear();
+        self.starts += 1;
         self.taken = None;
         (self.x, self.caches, self.late, self.far) = ([0; 31], false, None, 0);
     }
