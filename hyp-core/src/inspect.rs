@@ -1,6 +1,10 @@
 //! A look inside, for the executable specification and for builds that check the invariants
 //! while they run. Nothing here changes anything; the product is built without it.
 
+mod invariants;
+
+pub use invariants::{Broken, Checked, Rule};
+
 use crate::lock::{Order, level};
 use crate::machine::Machine;
 use crate::memory::Memory;

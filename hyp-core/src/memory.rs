@@ -15,6 +15,8 @@ pub mod bank;
 pub mod frame;
 mod give;
 mod host_fault;
+#[cfg(feature = "inspect")]
+mod inspect;
 pub mod matrix;
 mod setup;
 mod take;

@@ -29,6 +29,8 @@ use crate::machine::{Stage2Root, TableMemory};
 mod accessed;
 mod descriptor;
 mod geometry;
+#[cfg(feature = "inspect")]
+mod inspect;
 mod map;
 mod merge;
 mod note;
@@ -42,6 +44,8 @@ mod tests;
 
 pub use descriptor::{Attrs, Leaf, MemoryKind, Note};
 pub use geometry::Geometry;
+#[cfg(feature = "inspect")]
+pub use inspect::Seen;
 pub use map::MapError;
 pub use pool::Pool;
 pub use unmap::UnmapError;

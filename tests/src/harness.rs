@@ -15,7 +15,7 @@ mod run;
 mod scenario;
 mod step;
 
-pub use check::{compare_all, spec_of};
+pub use check::{compare_all, spec_of, ward_agrees};
 pub use driver::{Options, run_seed};
 pub use fixture::{HYP_DEVICE, Shape, free_device, machine};
 pub use images::{Content, Plan, keys, sign};

@@ -13,7 +13,7 @@ use hyp_core::memory::{HostFault, HostFaultAction};
 use std::cell::Cell;
 use std::sync::Arc;
 use ward_tests::fake::{Program, Sched, Step};
-use ward_tests::harness::{IMAGE, Plan, Scene, Shape, World, check_all, spec_of};
+use ward_tests::harness::{IMAGE, Plan, Scene, Shape, World, check_all, spec_of, ward_agrees};
 use ward_tests::spec::Owner;
 
 /// CPUs as shuttle's threads.
@@ -144,6 +144,7 @@ fn race(scene: &Race, cpus: Vec<Cpu>) {
     assert_eq!(world.fake.violations(), Vec::<String>::new());
     let spec = spec_of(world).unwrap_or_else(|text| panic!("{text}"));
     check_all(&spec, &world.fake).unwrap_or_else(|text| panic!("{text}"));
+    ward_agrees(world).unwrap_or_else(|text| panic!("{text}"));
 }
 
 fn explore(test: fn()) {
@@ -522,5 +523,36 @@ fn one_number_for_two_new_vms() {
         });
         race(&scene, cpus.into());
         assert_eq!(count(&won), 2);
+    });
+}
+
+#[test]
+fn invariants_checked_while_frames_come_and_go() {
+    explore(|| {
+        let scene = scene();
+        let vm = scene.protected(1);
+        let other = scene.vm(false, 1);
+        let pfn = scene.frame();
+        let page = (Plan::RAM_PAGE + 9) << 12;
+        let give = move |world: &World<Shuttle>| {
+            // Refused when the other CPU lent the frame first.
+            let _ = call(world, Call::VmMap, &[vm, page, pfn << 12, 0, 3]);
+            call(world, Call::VmPowerOff, &[vm]).expect("off");
+            while call(world, Call::VmDestroy, &[vm]) == Ok(u64::MAX) {}
+        };
+        let lend = move |world: &World<Shuttle>| {
+            let _ = call(world, Call::VmMap, &[other, page, pfn << 12, 0, 3]);
+            let _ = call(world, Call::VmUnmap, &[other, page, 0]);
+            let _ = call(world, Call::VmReclaimPool, &[other]);
+        };
+        let check = move |world: &World<Shuttle>| {
+            for _ in 0..2 {
+                ward_agrees(world).unwrap_or_else(|text| panic!("while others call: {text}"));
+            }
+        };
+        race(
+            &scene,
+            vec![Box::new(give), Box::new(lend), Box::new(check)],
+        );
     });
 }

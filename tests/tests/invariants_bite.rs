@@ -3,6 +3,7 @@
 
 use hyp_core::abi::Call;
 use hyp_core::addr::{Ipa, Pfn, Size, VmId};
+use hyp_core::inspect::Rule;
 use hyp_core::machine::{Machine, RunParams, Stage2Root, TableMemory, TlbScope};
 use hyp_core::vcpu::context::Context;
 use ward_tests::harness::{Plan, Scene, check_all};
@@ -39,10 +40,31 @@ fn forge(scene: &Scene, vm: u16, ipa: u64, pfn: u64) {
     scene.world.fake.publish();
 }
 
+/// What Ward itself must find broken, as test images are asked to while they run.
+fn assert_ward_sees(scene: &Scene, rule: Rule, words: &str) {
+    let found = scene.world.ward.check_invariants();
+    let found = found.expect_err("Ward finds nothing broken");
+    assert_eq!(found.rule, rule, "{found}");
+    assert!(found.to_string().contains(words), "{found}");
+}
+
 #[test]
 fn a_sound_machine_passes() {
     let scene = Scene::default();
-    scene.protected(2);
+    let vm = scene.protected(2);
+    scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
+    let normal = scene.vm(false, 1);
+    let lent = scene.frame();
+    let page = Plan::RAM_PAGE << 12;
+    scene
+        .call(Call::VmMap, &[normal, page, lent << 12, 0, 3])
+        .expect("lent");
+    let checked = scene.world.ward.check_invariants().expect("sound");
+    assert_eq!(checked.vms, 2);
+    assert!(
+        checked.frames > 512 && checked.leaves > 4 && checked.tables > 6,
+        "{checked:?}"
+    );
     assert_eq!(broken(&scene), None);
     scene.check();
 }
@@ -54,6 +76,7 @@ fn i1_ward_memory_mapped_by_the_host() {
     let record = scene.world.inner().spec.vms[&(vm as u16)].record;
     forge(&scene, 0, record << 12, record);
     assert_broken(&scene, "I1");
+    assert_ward_sees(&scene, Rule::I1, "the host maps Ward's memory");
 }
 
 #[test]
@@ -63,6 +86,7 @@ fn i1_ward_memory_mapped_by_a_guest() {
     let pool = scene.world.inner().spec.setup.hyp[0].0;
     forge(&scene, vm as u16, (Plan::RAM_PAGE + 9) << 12, pool);
     assert_broken(&scene, "I1");
+    assert_ward_sees(&scene, Rule::I1, "a VM maps Ward's memory");
 }
 
 #[test]
@@ -81,6 +105,7 @@ fn i2_private_memory_mapped_by_the_host() {
     let pfn = scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
     forge(&scene, 0, pfn << 12, pfn);
     assert_broken(&scene, "I2");
+    assert_ward_sees(&scene, Rule::I2, &format!("frame {pfn:#x} of Some(Vm"));
 }
 
 #[test]
@@ -90,6 +115,7 @@ fn i2_not_the_identity() {
     let pfn = scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
     forge(&scene, 0, pfn << 12, scene.frame());
     assert_broken(&scene, "I2");
+    assert_ward_sees(&scene, Rule::I2, "not one to one");
 }
 
 #[test]
@@ -99,6 +125,7 @@ fn i3_another_page_of_its_own() {
     let pfn = scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
     forge(&scene, vm as u16, (Plan::RAM_PAGE + 10) << 12, pfn);
     assert_broken(&scene, "I3");
+    assert_ward_sees(&scene, Rule::I3, "table of vm");
 }
 
 #[test]
@@ -112,6 +139,7 @@ fn i3_the_hosts_page() {
         scene.frame(),
     );
     assert_broken(&scene, "I3");
+    assert_ward_sees(&scene, Rule::I3, "of Some(Host");
 }
 
 #[test]
@@ -338,4 +366,49 @@ fn a_caches_off_guest_reads_what_memory_holds() {
     );
     fake.sync_frame(Pfn(pfn));
     assert_eq!(fake.state().ram.memory_word(pfn, 0), 7);
+}
+
+#[test]
+fn i1_a_table_page_that_is_not_wards() {
+    let scene = Scene::default();
+    let vm = scene.protected(1);
+    let root = scene.world.inner().spec.vms[&(vm as u16)].root;
+    let host_frame = scene.frame();
+    let fake = &scene.world.fake;
+    let hole = (0..512).find(|n| fake.read_entry(Pfn(root), *n) == 0);
+    fake.write_entry(Pfn(root), hole.expect("a hole"), host_frame << 12 | 3);
+    assert_ward_sees(&scene, Rule::I1, "a table page is not Ward's");
+}
+
+#[test]
+fn i3_a_frame_owned_but_not_mapped() {
+    let scene = Scene::default();
+    let vm = scene.protected(1);
+    let page = Plan::RAM_PAGE + 9;
+    scene.map(vm, page, 0).expect("mapped");
+    let (table, index) = entry_of(&scene, vm as u16, page << 12);
+    scene.world.fake.write_entry(table, index, 0);
+    assert_ward_sees(&scene, Rule::I3, "does not map all it owns");
+}
+
+#[test]
+fn i1_a_pool_that_names_a_frame_of_the_hosts() {
+    let scene = Scene::default();
+    let vm = scene.vm(true, 1);
+    let first = scene
+        .world
+        .ward
+        .inspect_vm(vm, |vm| {
+            let mut first = None;
+            let pool = &vm.expect("registered").pool;
+            let _ = pool.visit(&scene.world.fake, |frame| {
+                first = Some(frame);
+                Err(())
+            });
+            first
+        })
+        .expect("a pool");
+    let stray = scene.frame();
+    scene.world.fake.write_entry(first, 0, stray << 12);
+    assert_ward_sees(&scene, Rule::I1, "pool");
 }

@@ -34,6 +34,17 @@ impl Pool {
         self.len == 0
     }
 
+    /// The frame that comes out next, if there is one.
+    #[cfg(feature = "inspect")]
+    pub(super) const fn first(&self) -> Pfn {
+        self.head
+    }
+
+    /// The frame that comes out after `frame`, if there is one.
+    pub(super) fn after(&self, mem: &impl TableMemory, frame: Pfn) -> Pfn {
+        Pfn(mem.read_entry(frame, 0) >> PAGE_SHIFT)
+    }
+
     /// Takes in a frame, whatever its contents, and zeroes it.
     pub fn push(&mut self, mem: &impl TableMemory, frame: Pfn) {
         mem.zero_frame(frame);
@@ -51,7 +62,7 @@ impl Pool {
     pub fn pop(&mut self, mem: &impl TableMemory) -> Option<Pfn> {
         self.len = self.len.checked_sub(1)?;
         let frame = self.head;
-        self.head = Pfn(mem.read_entry(frame, 0) >> PAGE_SHIFT);
+        self.head = self.after(mem, frame);
         mem.write_entry(frame, 0, 0);
         Some(frame)
     }

@@ -176,6 +176,15 @@ impl<S: Sched> World<S> {
     }
 }
 
+/// What test images check of themselves must hold too.
+///
+/// # Errors
+/// What Ward finds broken.
+pub fn ward_agrees<S: Sched>(world: &World<S>) -> Result<(), String> {
+    let checked = world.ward.check_invariants();
+    checked.map(drop).map_err(|broken| broken.to_string())
+}
+
 /// Compares everything there is, maps in both directions.
 ///
 /// # Errors
@@ -183,6 +192,7 @@ impl<S: Sched> World<S> {
 pub fn compare_all<S: Sched>(world: &World<S>) -> Result<(), String> {
     let spec = &mut world.inner().spec;
     world.compare(spec, false, true)?;
+    ward_agrees(world)?;
     let state = world.fake.state();
     for (vm, it) in &spec.vms {
         for (page, mapped) in &it.maps {
