@@ -68,7 +68,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     setup::ensure(setup::Scope::Boot)?;
     let images = image::build(&ImageArgs {
         debug_build: args.debug,
-        keys: None,
+        ..ImageArgs::default()
     })?;
     boot(args, &images)
 }

@@ -3,6 +3,7 @@
 mod checks;
 mod elf;
 mod fp;
+mod test_image;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use clap::Args;
 
 pub(crate) use checks::load_address;
 pub(crate) use elf::Sizes;
+pub(crate) use test_image::build as build_test;
 
 use crate::run::{cargo, say};
 use crate::{paths, payload, run, setup};
@@ -22,6 +24,8 @@ use crate::{paths, payload, run, setup};
 Examples:
   cargo xtask image                   build, check, and print the sizes
   cargo xtask image --debug-build     unoptimised, for stepping through; no size limit
+  cargo xtask image --test            also ward-test.bin, which a host can crash, and have
+                                      check the invariants: for tests alone
 
 Writes to target/ward/ (CARGO_TARGET_DIR is honoured):
   ward.elf, ward.bin      the EL2 image with symbols, and as a boot loader takes it
@@ -35,6 +39,9 @@ pub(crate) struct ImageArgs {
     /// Build without optimisation
     #[arg(long)]
     pub(crate) debug_build: bool,
+    /// Build target/ward/ward-test.bin too
+    #[arg(long)]
+    pub(crate) test: bool,
     /// File of the public keys that may sign guests, 64 hexadecimal digits a line [default: the
     /// file that the environment's WARD_KEYS names, else target/ward/owner.key.pub]
     #[arg(long, value_name = "FILE")]
@@ -87,8 +94,12 @@ pub(crate) fn run(args: &ImageArgs) -> Result<()> {
     let images = build(&ImageArgs {
         keys,
         debug_build: args.debug_build,
+        ..ImageArgs::default()
     })?;
     images.check_size()?;
+    if args.test {
+        println!("image: {} for tests", paths::display(&build_test()?));
+    }
     println!(
         "image: {} with symbols in {}",
         paths::display(&images.ward),

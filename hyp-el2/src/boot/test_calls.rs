@@ -1,7 +1,9 @@
-//! Bugs on demand, in test images only: HVC 0xc600_eef0 and up, with [`MAGIC`] in `x1`, make Ward
-//! do what it never does, so that tests see the crash path. No random call hits these.
+//! What only test images do: HVC 0xc600_eef0 and up, with [`MAGIC`] in `x1`. Four of them make
+//! Ward do what it never does, so that tests see the crash path; one checks the invariants over
+//! all of memory (with the feature `inspect`). No random call hits these.
 
 use core::sync::atomic::{AtomicBool, Ordering};
+use hyp_core::dispatch::Registers;
 
 static ALLOWED: AtomicBool = AtomicBool::new(false);
 
@@ -11,20 +13,27 @@ const PANIC: u64 = 0xc600_eef0;
 const STACK_OVERFLOW: u64 = 0xc600_eef1;
 const WRITE_CODE: u64 = 0xc600_eef2;
 const RUN_DATA: u64 = 0xc600_eef3;
+/// I1 to I3 over every frame and every table. `x0`: 0, or the number of what is broken, see the
+/// log; `x1..x5`: frames, leaves, table pages and VMs looked at, and an address of Ward's.
+#[cfg(feature = "inspect")]
+const CHECK: u64 = 0xc600_eef4;
 
 pub(super) fn allow(test: bool) {
     ALLOWED.store(test, Ordering::Relaxed);
 }
 
-/// Does what `function` names if this is a test image; else nothing.
+/// Does what `x0` names if this is a test image. `false`: it names nothing here.
 ///
 /// # Panics
 /// On purpose.
-pub fn handle(function: u64, argument: u64) {
+pub fn handle(registers: &mut Registers) -> bool {
+    let [function, argument, ..] = *registers;
     if argument != MAGIC || !ALLOWED.load(Ordering::Relaxed) {
-        return;
+        return false;
     }
     match function {
+        #[cfg(feature = "inspect")]
+        CHECK => *registers = check(),
         PANIC => panic!("a test asked for this"),
         STACK_OVERFLOW => {
             core::hint::black_box(overflow(1));
@@ -40,7 +49,29 @@ pub fn handle(function: u64, argument: u64) {
             let run: extern "C" fn() = unsafe { core::mem::transmute(data.as_ptr()) };
             run();
         }
-        _ => {}
+        _ => return false,
+    }
+    true
+}
+
+#[cfg(feature = "inspect")]
+fn check() -> Registers {
+    let ward = crate::glue::ward();
+    match ward.check_invariants() {
+        Ok(checked) => {
+            let address = ward.first_frame_of_ward().map_or(0, |frame| frame.pa());
+            let hyp_core::inspect::Checked {
+                frames,
+                leaves,
+                tables,
+                vms,
+            } = checked;
+            [0, frames, leaves, tables, vms, address, 0, 0]
+        }
+        Err(broken) => {
+            ward.log(format_args!("{broken}"));
+            [broken.rule as u64, 0, 0, 0, 0, 0, 0, 0]
+        }
     }
 }
 
