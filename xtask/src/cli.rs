@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{abi, bench, demo, image, setup, test};
+use crate::{abi, bench, demo, host, image, linux, setup, test};
 
 const AFTER_HELP: &str = "\
 Examples:
   cargo xtask demo                      boot Ward, a host and a signed guest in QEMU
+  cargo xtask run                       boot Ward and a Linux host, with a shell
   cargo xtask test                      run every tier of tests
   cargo xtask test --tier unit          run one tier
   cargo xtask image                     build and check target/ward/ward.bin
@@ -30,6 +31,8 @@ struct Cli {
 enum Task {
     Setup(setup::SetupArgs),
     Image(image::ImageArgs),
+    Linux(linux::LinuxArgs),
+    Run(host::RunArgs),
     Demo(demo::DemoArgs),
     Test(test::TestArgs),
     Bench(bench::BenchArgs),
@@ -41,6 +44,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     match Cli::parse().command {
         Task::Setup(args) => setup::run(&args)?,
         Task::Image(args) => image::run(&args)?,
+        Task::Linux(args) => linux::run(&args)?,
+        Task::Run(args) => host::run(&args)?,
         Task::Demo(args) => demo::run(&args)?,
         Task::Bench(args) => bench::run(&args)?,
         Task::Abi(args) => abi::run(&args)?,

@@ -123,7 +123,8 @@ fn judge(console: &console::Console) -> Result<()> {
     Ok(())
 }
 
-fn gdb_help(images: &Images) -> Result<String> {
+/// How to attach a debugger.
+pub(crate) fn gdb_help(images: &Images) -> Result<String> {
     let flat =
         fs::read(&images.ward).with_context(|| format!("cannot read {}", images.ward.display()))?;
     let load = image::load_address(&flat);

@@ -7,7 +7,10 @@ mod abi;
 mod bench;
 mod cli;
 mod demo;
+mod host;
 mod image;
+mod initramfs;
+mod linux;
 #[cfg(test)]
 mod manual;
 mod markers;

@@ -2,6 +2,7 @@
 //! ([`console::watch`]).
 
 pub(crate) mod console;
+pub(crate) mod host;
 
 use std::process::Command;
 
@@ -21,6 +22,25 @@ pub(crate) struct Machine<'a> {
     pub(crate) count_instructions: bool,
 }
 
+impl Machine<'_> {
+    /// Adds the machine's options.
+    fn add_to(&self, qemu: &mut Command) {
+        let repeatable = if self.count_instructions {
+            ",dtb-randomness=off"
+        } else {
+            ""
+        };
+        qemu.arg("-machine")
+            .arg(format!("virt,virtualization=on,gic-version=3{repeatable}"));
+        qemu.args(["-cpu", self.cpu, "-smp", &self.cpus.to_string()]);
+        qemu.args(["-m", &self.memory.to_string()]);
+        if self.count_instructions {
+            qemu.args(["-accel", "tcg", "-icount", "shift=0,sleep=off"]);
+            qemu.args(["-seed", "1"]);
+        }
+    }
+}
+
 /// One boot: a machine and what runs on it.
 pub(crate) struct Boot<'a> {
     /// The machine.
@@ -38,23 +58,8 @@ pub(crate) struct Boot<'a> {
 impl Boot<'_> {
     /// The QEMU command.
     pub(crate) fn command(&self) -> Command {
-        let machine = &self.machine;
         let mut qemu = Command::new("qemu-system-aarch64");
-        let repeatable = if machine.count_instructions {
-            ",dtb-randomness=off"
-        } else {
-            ""
-        };
-        qemu.arg("-machine")
-            .arg(format!("virt,virtualization=on,gic-version=3{repeatable}"));
-        qemu.args([
-            "-cpu",
-            machine.cpu,
-            "-smp",
-            &machine.cpus.to_string(),
-            "-m",
-            &machine.memory.to_string(),
-        ]);
+        self.machine.add_to(&mut qemu);
         // No default devices: no network card or graphics, whose ROM files need more packages.
         qemu.args([
             "-nographic",
@@ -63,16 +68,6 @@ impl Boot<'_> {
             "stdio",
             "-no-reboot",
         ]);
-        if machine.count_instructions {
-            qemu.args([
-                "-accel",
-                "tcg",
-                "-icount",
-                "shift=0,sleep=off",
-                "-seed",
-                "1",
-            ]);
-        }
         qemu.arg("-kernel").arg(&self.images.ward);
         let payload = &self.images.payload;
         let bootargs = payload.bootargs(self.bootargs, self.guest);

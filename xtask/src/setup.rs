@@ -1,9 +1,11 @@
-//! `cargo xtask setup`: makes sure of the Rust toolchain, a nightly with Miri, and QEMU.
+//! `cargo xtask setup`: makes sure of the Rust toolchain, a nightly with Miri, QEMU, and what
+//! building a Linux host kernel takes.
 //!
 //! Each part finds what is missing and plans how to get it ([`plan`]); only this module acts.
 
 mod apt;
 mod distro;
+mod kernel;
 mod plan;
 mod qemu;
 pub(crate) mod rust;
@@ -22,10 +24,11 @@ Examples:
   cargo xtask setup --check     only report; exit status 2 when something is missing
 
 Needed: the toolchain, components and targets of rust-toolchain.toml; a nightly toolchain
-with miri and rust-src (for the tier `miri` only); qemu-system-aarch64 9.1 or newer.
+with miri and rust-src (for the tier `miri` only); qemu-system-aarch64 9.1 or newer; a C
+compiler for arm64 and what else a Linux kernel is built with.
 On Debian and Ubuntu packages are installed as root, or through sudo when it asks for no
-password; otherwise the exact commands are printed. `demo`, `test`, `bench` and `image`
-do this by themselves first.")]
+password; otherwise the exact commands are printed. `demo`, `test`, `bench`, `image`,
+`linux` and `run` do this by themselves first, as far as they need it.")]
 pub(crate) struct SetupArgs {
     /// Only report what is missing
     #[arg(long)]
@@ -39,7 +42,11 @@ pub(crate) enum Scope {
     Build,
     /// The toolchain and QEMU: enough to boot.
     Boot,
-    /// Also the nightly toolchain with Miri: enough for every test.
+    /// The toolchain and what a kernel is built with.
+    Linux,
+    /// QEMU and what a kernel is built with: enough to boot a Linux host.
+    Host,
+    /// All of it, and the nightly toolchain with Miri: enough for every test.
     Test,
 }
 
@@ -111,8 +118,11 @@ pub(crate) fn miri_missing() -> Option<String> {
 
 fn missing(scope: Scope) -> Result<Vec<Missing>> {
     let mut missing = rust::pinned()?;
-    if scope != Scope::Build {
+    if matches!(scope, Scope::Boot | Scope::Host | Scope::Test) {
         missing.extend(qemu::missing());
+    }
+    if matches!(scope, Scope::Linux | Scope::Host | Scope::Test) {
+        missing.extend(kernel::missing());
     }
     if scope == Scope::Test {
         missing.extend(rust::nightly());

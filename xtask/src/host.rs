@@ -1,0 +1,126 @@
+//! `cargo xtask run`: a Linux host beside Ward, with a shell on the serial console.
+
+pub(crate) mod kernel;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::image::{self, ImageArgs};
+use crate::linux::{self, stock};
+use crate::qemu::Machine;
+use crate::qemu::host::{HostBoot, Reader};
+use crate::run::{say, shell_line};
+use crate::{demo, initramfs, paths, setup};
+use kernel::Choice;
+
+/// The size of a scratch disk; it takes as much room as is written to it.
+const DISK: u64 = 256 << 20;
+
+/// Boot Ward with a Linux host in QEMU and give a shell in it.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask run                                   the small kernel, 2 CPUs, 2 GiB
+  cargo xtask run --kernel stock                    Debian's own arm64 kernel, unpacked, not installed
+  cargo xtask run --kernel ~/linux/arch/arm64/boot/Image
+  cargo xtask run --cpus 8 --memory 16384 --cpu max
+  cargo xtask run --append 'loglevel=3 maxcpus=1'
+  cargo xtask run --debug                           wait for gdb, and print how to attach
+
+The machine has GICv3 with ITS, an NVMe disk, and a disk and a network card by virtio-pci. Both
+disks are scratch files in target/ward/linux/run and keep what is written to them. Leave with
+`poweroff -f` in the shell, or Ctrl-A X; Ctrl-A C leads to QEMU's monitor. `reboot -f` starts the
+machine again, Ward included. The exit status is QEMU's.")]
+pub(crate) struct RunArgs {
+    /// The host's kernel: `small` (cargo xtask linux), `stock` (Debian's), or the file of an arm64 Image
+    #[arg(long, default_value = "small", value_name = "small|stock|PATH")]
+    kernel: Choice,
+    /// Number of CPUs
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    cpus: u32,
+    /// RAM in MiB
+    #[arg(long, default_value_t = 2048, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1024..=16384))]
+    memory: u32,
+    /// CPU model, as QEMU names it: cortex-a53, cortex-a76, neoverse-n1, max
+    #[arg(long, default_value = "cortex-a76", value_name = "MODEL")]
+    cpu: String,
+    /// More words for the kernel's command line
+    #[arg(long, default_value = "", value_name = "WORDS")]
+    append: String,
+    /// Build Ward without optimisation, stop before the first instruction, and wait for gdb
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Does `cargo xtask run`.
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    setup::ensure(setup::Scope::Host)?;
+    let kernel = kernel::prepare(&args.kernel)?;
+    let images = image::build(&ImageArgs {
+        debug_build: args.debug,
+        ..ImageArgs::default()
+    })?;
+    let dir = dir("run")?;
+    let initrd = dir.join("initramfs");
+    say("making the initramfs");
+    let mut modules = kernel.modules.clone();
+    if let Some(small) = &kernel.small {
+        modules.push(linux::modules::build(small, "ward_log")?);
+    }
+    initramfs::shell(&stock::busybox()?, &modules, &initrd)?;
+    let bootargs = format!("console=ttyAMA0 {}", args.append);
+    let boot = HostBoot {
+        machine: Machine {
+            cpu: &args.cpu,
+            cpus: args.cpus,
+            memory: args.memory,
+            count_instructions: false,
+        },
+        ward: &images.ward,
+        kernel: &kernel.image,
+        initrd: &initrd,
+        bootargs: bootargs.trim_end(),
+        nvme: &disk(&dir.join("nvme.img"))?,
+        virtio: &disk(&dir.join("virtio.img"))?,
+        console: Reader::Person,
+        wait_for_gdb: args.debug,
+    };
+    let mut qemu = boot.command();
+    say(&format!("booting {}: {}", kernel.what, shell_line(&qemu)));
+    if args.debug {
+        eprint!("{}", demo::gdb_help(&images)?);
+    }
+    say("leave with `poweroff -f` in the shell, or Ctrl-A X");
+    let status = qemu
+        .status()
+        .context("cannot start QEMU: `cargo xtask setup` installs it")?;
+    ended(status)
+}
+
+fn ended(status: ExitStatus) -> Result<()> {
+    if !status.success() {
+        bail!("QEMU ended with an error ({status}); its own messages are above");
+    }
+    Ok(())
+}
+
+/// The directory of what one kind of run leaves, made when it is missing.
+pub(crate) fn dir(name: &str) -> Result<PathBuf> {
+    let dir = paths::ward_dir()?.join("linux").join(name);
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// A scratch disk, made when it is missing.
+fn disk(file: &Path) -> Result<PathBuf> {
+    if !file.exists() {
+        File::create(file)
+            .and_then(|new| new.set_len(DISK))
+            .with_context(|| format!("cannot make {}", file.display()))?;
+    }
+    Ok(file.to_path_buf())
+}

@@ -1,0 +1,16 @@
+#!/bin/busybox sh
+# The host's first program under `cargo xtask run`: mounts, modules, and a shell.
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/root PS1='host:\w\$ '
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev 2>/dev/null
+mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+mount -t tmpfs tmpfs /tmp
+for module in $(cat /modules/list); do insmod "/modules/$module"; done
+echo
+echo "Linux $(uname -r) as Ward's host: $(nproc) CPUs. Ward's log: cat /sys/kernel/debug/ward/log"
+echo "Leave with: poweroff -f (or Ctrl-A X, which ends QEMU)"
+cd /root
+setsid cttyhack sh
+poweroff -f

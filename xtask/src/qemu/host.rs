@@ -1,0 +1,126 @@
+//! A machine with a Linux host: its disk, its devices, and what `guest-loader` puts where.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{Machine, guest_loader};
+use crate::payload::{Kind, Module};
+
+/// Where the kernel is loaded: 2 MiB aligned, above Ward's image and QEMU's device tree, in RAM of
+/// 1 GiB and more. Ward moves a kernel that cannot run where it lies.
+const KERNEL: u64 = 0x5000_0000;
+/// Where the initial RAM disk is loaded: 256 MiB above the kernel.
+const INITRD: u64 = 0x6000_0000;
+
+/// One boot of a Linux host beside Ward.
+pub(crate) struct HostBoot<'a> {
+    /// The machine.
+    pub(crate) machine: Machine<'a>,
+    /// Ward's flat image.
+    pub(crate) ward: &'a Path,
+    /// The kernel, an arm64 `Image`.
+    pub(crate) kernel: &'a Path,
+    /// Its initial RAM disk.
+    pub(crate) initrd: &'a Path,
+    /// Its command line.
+    pub(crate) bootargs: &'a str,
+    /// What the NVMe disk holds.
+    pub(crate) nvme: &'a Path,
+    /// What the virtio disk holds.
+    pub(crate) virtio: &'a Path,
+    /// Who reads the console.
+    pub(crate) console: Reader,
+    /// Wait for gdb on port 1234.
+    pub(crate) wait_for_gdb: bool,
+}
+
+/// Who reads the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// A person at a terminal, who gets it raw, with QEMU's monitor behind Ctrl-A C.
+    Person,
+    /// A program.
+    Program,
+}
+
+impl HostBoot<'_> {
+    /// The QEMU command. A machine that resets starts again.
+    pub(crate) fn command(&self) -> Command {
+        let mut qemu = Command::new("qemu-system-aarch64");
+        self.machine.add_to(&mut qemu);
+        qemu.args(["-nographic", "-nodefaults", "-serial"]);
+        qemu.arg(match self.console {
+            Reader::Person => "mon:stdio",
+            Reader::Program => "stdio",
+        });
+        qemu.arg("-kernel").arg(self.ward);
+        let modules = [
+            (KERNEL, self.kernel, Kind::Kernel),
+            (INITRD, self.initrd, Kind::Data),
+        ];
+        for (address, file, kind) in modules {
+            let module = Module {
+                address,
+                file: file.into(),
+                kind,
+            };
+            qemu.arg("-device")
+                .arg(guest_loader(&module, self.bootargs));
+        }
+        for (name, file) in [("nvme", self.nvme), ("virtio", self.virtio)] {
+            qemu.arg("-drive").arg(format!(
+                "if=none,id={name},format=raw,file={}",
+                super::escape(&file.to_string_lossy())
+            ));
+        }
+        qemu.args(["-device", "nvme,drive=nvme,serial=ward"]);
+        qemu.args(["-device", "virtio-blk-pci,drive=virtio,disable-legacy=on"]);
+        qemu.args(["-netdev", "user,id=net"]);
+        // Without its ROM file, which another package holds and nothing here uses.
+        qemu.args([
+            "-device",
+            "virtio-net-pci,netdev=net,disable-legacy=on,romfile=",
+        ]);
+        if self.wait_for_gdb {
+            qemu.args(["-s", "-S"]);
+        }
+        qemu
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::shell_line;
+
+    #[test]
+    fn the_command_names_everything_and_restarts_on_reset() {
+        let boot = |console| HostBoot {
+            machine: Machine {
+                cpu: "cortex-a76",
+                cpus: 2,
+                memory: 2048,
+                count_instructions: false,
+            },
+            ward: Path::new("/w/ward.bin"),
+            kernel: Path::new("/w/Image"),
+            initrd: Path::new("/w/initrd"),
+            bootargs: "console=ttyAMA0 a,b",
+            nvme: Path::new("/w/n,1"),
+            virtio: Path::new("/w/v"),
+            console,
+            wait_for_gdb: false,
+        };
+        let line = shell_line(&boot(Reader::Program).command());
+        for part in [
+            "-smp 2 -m 2048 -nographic -nodefaults -serial stdio -kernel /w/ward.bin ",
+            "'guest-loader,addr=0x50000000,kernel=/w/Image,bootargs=console=ttyAMA0 a,,b'",
+            "guest-loader,addr=0x60000000,initrd=/w/initrd ",
+            "id=nvme,format=raw,file=/w/n,,1 ",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(!line.contains("-no-reboot") && !line.contains("-S"));
+        assert!(shell_line(&boot(Reader::Person).command()).contains("mon:stdio"));
+    }
+}
