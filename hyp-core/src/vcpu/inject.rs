@@ -24,9 +24,12 @@ pub enum Kind {
         /// The virtual address.
         far: u64,
     },
-    /// The host touched what is not its own. It sees the trapped syndrome with S1PTW set, a bit
-    /// that is RES0 in `ESR_EL1`: Linux knows by it that stage 2 refused, and ends the process
-    /// instead of itself.
+    /// The host touched what is not its own: a synchronous external abort, as if nothing
+    /// answered at that address. Any kernel ends the process by it. A stage-2 fault's own code
+    /// would not do: the kernel finds its tables in order and tries again for ever.
+    ///
+    /// S1PTW is set as well. It says something in `ESR_EL2` only and is RES0 in `ESR_EL1`, so
+    /// no abort of the memory system's has it: a kernel that knows Ward tells the two apart.
     HostAbort {
         /// The trapped `ESR_EL2` of a data or instruction abort.
         esr: u64,
@@ -87,12 +90,14 @@ const EC_SHIFT: u32 = 26;
 const IL: u64 = 1 << 25;
 const S1PTW: u64 = 1 << 7;
 const WNR: u64 = 1 << 6;
+/// CM: cache maintenance did it.
+const CM: u64 = 1 << 8;
 /// DFSC and IFSC of a synchronous external abort, not on a walk.
 const EXTERNAL: u64 = 0x10;
+/// The same on a walk of stage 1, at its last level.
+const EXTERNAL_ON_WALK: u64 = 0x17;
 const EC_INSTRUCTION_ABORT: u64 = 0x20;
 const EC_DATA_ABORT: u64 = 0x24;
-/// ISV to AR, and VNCR: valid in `ESR_EL2` only.
-const EL2_ONLY: u64 = 0x7ff << 14 | 1 << 13;
 
 /// Takes `kind` at EL1.
 pub fn inject(before: Before, kind: Kind) -> After {
@@ -149,13 +154,19 @@ fn syndrome(kind: Kind, from_el0: bool) -> (u64, Option<u64>) {
         Kind::InstructionAbort { far } => (class(EC_INSTRUCTION_ABORT) | EXTERNAL, Some(far)),
         Kind::HostAbort { esr, far } => {
             let fetch = Esr::new(esr).class() == Class::InstructionAbortLower;
-            let ec = if fetch {
-                EC_INSTRUCTION_ABORT
+            let (ec, direction) = if fetch {
+                (EC_INSTRUCTION_ABORT, 0)
             } else {
-                EC_DATA_ABORT
+                (EC_DATA_ABORT, esr & (CM | WNR))
             };
-            let iss = esr & (IL - 1) & !EL2_ONLY;
-            (class(ec) | iss | S1PTW, Some(far))
+            // At which level of stage 1 the walk was, no register tells.
+            let status = if esr & S1PTW != 0 {
+                EXTERNAL_ON_WALK
+            } else {
+                EXTERNAL
+            };
+            // FnV stays clear: FAR_EL2 is valid for every stage-2 fault (DDI 0487 D24.2.49).
+            (class(ec) | S1PTW | direction | status, Some(far))
         }
     }
 }

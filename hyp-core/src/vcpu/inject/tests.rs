@@ -107,36 +107,38 @@ fn external_aborts_say_whence_and_where() {
 }
 
 #[test]
-fn the_host_sees_its_fault_with_s1ptw_and_no_field_of_el2s() {
+fn the_host_sees_an_external_abort_marked_by_s1ptw() {
+    const IL_AND_MARK: u64 = 1 << 25 | 1 << 7;
     let far = 0x7777;
-    // ISV, SAS, SSE, SRT, SF, AR and VNCR set, and WnR, translation fault at level 3.
-    let trapped = 0x24 << 26 | 0x1ff_e000 | 1 << 6 | 7;
-    let kind = Kind::HostAbort { esr: trapped, far };
-    let after = inject(at(EL1H), kind);
-    assert_eq!(after.esr, 0x25 << 26 | 1 << 25 | 1 << 7 | 1 << 6 | 7);
-    assert_eq!(after.far, Some(far));
-    assert_eq!(
-        inject(at(EL0), kind).esr,
-        0x24 << 26 | 1 << 25 | 1 << 7 | 1 << 6 | 7
-    );
-    // SET, FnV, EA and CM stay.
-    let kind = Kind::HostAbort {
-        esr: 0x24 << 26 | 0x1f00 | 4,
-        far,
+    let esr = |pstate, trapped| {
+        let after = inject(at(pstate), Kind::HostAbort { esr: trapped, far });
+        assert_eq!(after.far, Some(far));
+        after.esr
     };
+    // All of ISS but S1PTW, WnR and CM set: none of it says anything at EL1, nor what failed.
+    let noise = 0x1ff_fe00;
+    for failed in [0, 4, 7, 0xd, 0x2b] {
+        let trapped = 0x24 << 26 | noise | failed;
+        assert_eq!(esr(EL1H, trapped), 0x25 << 26 | IL_AND_MARK | 0x10);
+        assert_eq!(esr(EL0, trapped), 0x24 << 26 | IL_AND_MARK | 0x10);
+    }
+    // A write, and cache maintenance, which counts as one.
     assert_eq!(
-        inject(at(EL0), kind).esr,
-        0x24 << 26 | 1 << 25 | 0x1f00 | 1 << 7 | 4
+        esr(EL0, 0x24 << 26 | noise | 1 << 6 | 7),
+        0x24 << 26 | IL_AND_MARK | 1 << 6 | 0x10
     );
-    let kind = Kind::HostAbort {
-        esr: 0x20 << 26 | 6,
-        far,
-    };
     assert_eq!(
-        inject(at(EL1H), kind).esr,
-        0x21 << 26 | 1 << 25 | 1 << 7 | 6
+        esr(EL1T, 0x24 << 26 | noise | 1 << 8 | 1 << 6 | 7),
+        0x25 << 26 | IL_AND_MARK | 1 << 8 | 1 << 6 | 0x10
     );
-    assert_eq!(inject(at(EL0), kind).esr, 0x20 << 26 | 1 << 25 | 1 << 7 | 6);
+    // A fetch has neither.
+    let fetch = 0x20 << 26 | noise | 1 << 8 | 1 << 6 | 6;
+    assert_eq!(esr(EL1H, fetch), 0x21 << 26 | IL_AND_MARK | 0x10);
+    assert_eq!(esr(AARCH32, fetch), 0x20 << 26 | IL_AND_MARK | 0x10);
+    // A walk of the host's own tables.
+    let walk = 0x24 << 26 | noise | 1 << 7 | 5;
+    assert_eq!(esr(EL1H, walk), 0x25 << 26 | IL_AND_MARK | 0x17);
+    assert_eq!(esr(EL0, walk), 0x24 << 26 | IL_AND_MARK | 0x17);
 }
 
 #[test]

@@ -5,24 +5,34 @@ use crate::rt::lock::Lock;
 use crate::rt::probe::{self, Fault};
 use crate::rt::smp;
 
-/// Is it the abort that Ward gives a host for memory that is not its own: a data abort at EL1,
-/// external, or with S1PTW, by which Linux knows that stage 2 refused?
-pub(crate) fn is_refusal(fault: &Fault) -> bool {
-    fault.class() == 0x25 && (fault.is_external_abort() || fault.esr & 1 << 7 != 0)
+/// `ESR_EL1` of the abort that Ward gives a host at EL1 for memory that is not its own: a
+/// synchronous external abort marked by S1PTW, IL set, all else as on a CPU that says nothing more.
+const REFUSED: u64 = 0x25 << 26 | 1 << 25 | 1 << 7 | 0x10;
+/// WnR: a write did it.
+const WRITE: u64 = 1 << 6;
+
+/// Is it the abort of a refused read of `address`?
+pub(crate) fn is_refused_read(fault: &Fault, address: u64) -> bool {
+    fault.esr == REFUSED && fault.far == address
+}
+
+/// Is it the abort of a refused write to `address`?
+pub(crate) fn is_refused_write(fault: &Fault, address: u64) -> bool {
+    fault.esr == REFUSED | WRITE && fault.far == address
 }
 
 /// Reading and writing `address` from this CPU must abort there.
 pub(crate) fn must_abort(address: u64, what: &str) -> Outcome {
     match probe::read(address) {
         Ok(word) => fail!("{what} at {address:#x} is readable: {word:#x}"),
-        Err(fault) if !is_refusal(&fault) || fault.far != address => {
+        Err(fault) if !is_refused_read(&fault, address) => {
             fail!("reading {what} at {address:#x} ended in the wrong way: {fault}")
         }
         Err(_) => {}
     }
     match probe::write(address, 0x6174_7461_636b) {
         Ok(()) => fail!("{what} at {address:#x} is writable"),
-        Err(fault) if !is_refusal(&fault) || fault.far != address => {
+        Err(fault) if !is_refused_write(&fault, address) => {
             fail!("writing {what} at {address:#x} ended in the wrong way: {fault}")
         }
         Err(_) => Ok(()),
