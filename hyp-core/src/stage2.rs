@@ -128,6 +128,17 @@ impl Stage2 {
         }
     }
 
+    /// The frame behind the page at `ipa`: in a block the page's own, not the block's first
+    /// (kcore item 12).
+    pub fn frame_of(&self, mem: &impl TableMemory, ipa: Ipa) -> Option<Pfn> {
+        match self.lookup(mem, ipa) {
+            Lookup::Leaf { ipa: first, leaf } => {
+                Some(leaf.frame.add(ipa.page_number() - first.page_number()))
+            }
+            Lookup::Invalid { .. } => None,
+        }
+    }
+
     /// The first leaf that ends beyond `from`: the one around it, else the next above.
     pub fn next_leaf(&self, mem: &impl TableMemory, from: Ipa) -> Option<(Ipa, Leaf)> {
         let (ipa, _, leaf) = self.next_slot(mem, from)?;

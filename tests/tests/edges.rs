@@ -245,6 +245,42 @@ fn device_pages_are_mapped_all_or_none() {
     scene.check();
 }
 
+#[test]
+fn device_pages_reserve_two_tables_of_each_level_below_the_root() {
+    // With 44 bits and more there are three levels below the root. The two pages lie on both
+    // sides of 512 GiB, so they share no table.
+    for (ipa_bits, tables) in [(40, 4), (48, 6)] {
+        for pool in [tables - 1, tables] {
+            let scene: Scene = Scene::new(Shape {
+                ipa_bits,
+                ..Shape::default()
+            });
+            let vm = scene.vm(false, 1);
+            while scene.world.vm_pool(vm) > pool {
+                scene.call(Call::VmReclaimPool, &[vm]).expect("one back");
+            }
+            while scene.world.vm_pool(vm) < pool {
+                let more = scene.frame();
+                scene
+                    .call(Call::VmDonate, &[vm, more << 12, 1])
+                    .expect("donated");
+            }
+            let (ipa, pa) = ((1 << 39) - 0x1000, free_device(0) << 12);
+            let got = scene.call(Call::VmMapIo, &[vm, ipa, pa, 2]);
+            let want = if pool < tables {
+                Err(Error::NoMemory)
+            } else {
+                Ok(0)
+            };
+            assert_eq!(got, want, "{ipa_bits} bits, {pool} pages");
+            if want == Ok(0) {
+                assert_eq!(scene.world.vm_pool(vm), 0, "all of them were needed");
+            }
+            scene.check();
+        }
+    }
+}
+
 /// A protected VM, powered off, that owns two blocks whose frames are contiguous, with `tables`
 /// pages in its pool; and the first frame.
 fn two_blocks(scene: &Scene, tables: u64) -> (u64, u64) {

@@ -4,10 +4,10 @@ use super::abort::GUARDED;
 use super::{Next, Running};
 use crate::abi::run::{Exit, exit};
 use crate::abi::smccc::{NOT_SUPPORTED, psci};
-use crate::addr::{Ipa, PAGE_SIZE, Pfn, VcpuId};
+use crate::addr::{Ipa, PAGE_SIZE, VcpuId};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
-use crate::stage2::{Lookup, MapError};
+use crate::stage2::MapError;
 use crate::vcpu::guest_call::{self, Action, Caller, KVM_INVALID};
 use crate::vcpu::pending::Pending;
 use crate::vcpu::trng;
@@ -190,13 +190,10 @@ impl<M: Machine> Ward<M> {
             if !vm.is_signed_ram(ipa, PAGE_SIZE) {
                 return Ok(Done::Refused);
             }
-            let frame: Pfn = match vm.stage2.lookup(&self.machine, ipa) {
-                Lookup::Leaf { ipa: first, leaf } => {
-                    // In a block it is this page's frame, not the block's first (kcore item 12).
-                    leaf.frame.add(ipa.page_number() - first.page_number())
-                }
-                Lookup::Invalid { .. } if share => return Ok(Done::Missing(ipa)),
-                Lookup::Invalid { .. } => return Ok(Done::Refused),
+            let frame = match vm.stage2.frame_of(&self.machine, ipa) {
+                Some(frame) => frame,
+                None if share => return Ok(Done::Missing(ipa)),
+                None => return Ok(Done::Refused),
             };
             let (mut memory, _) = self.memory.lock(order);
             match memory.owned_by(frame, vm.id) {

@@ -1,7 +1,5 @@
 //! Tests of the tables, on memory whose walkers and TLBs are as unkind as the manual allows.
 
-extern crate std;
-
 mod accessed;
 mod descriptor;
 mod geometry;

@@ -1,7 +1,5 @@
 //! Signatures and digests, right and wrong.
 
-extern crate std;
-
 use super::*;
 use crate::abi::manifest::{
     Digest, Image, ImageKind, MAX_BYTES, Manifest, Region, RegionKind, SIGN_PREFIX,

@@ -11,7 +11,6 @@ use crate::abi::manifest::{Limits, Manifest};
 use crate::addr::{Ipa, PAGE_SIZE, Pfn, Size};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
-use crate::stage2::Lookup;
 use crate::verify::{self, Progress, Step};
 use crate::ward::Ward;
 
@@ -151,12 +150,7 @@ impl<M: Machine> Ward<M> {
             vm.require(&[State::Ready])?;
             let (id, stage2) = (vm.id, &vm.stage2);
             let boot = vm.boot.as_mut().ok_or(Error::BadState)?;
-            let frame_of = |ipa: Ipa| match stage2.lookup(&self.machine, ipa) {
-                Lookup::Leaf { ipa: start, leaf } => {
-                    Some(leaf.frame.add(ipa.page_number() - start.page_number()))
-                }
-                Lookup::Invalid { .. } => None,
-            };
+            let frame_of = |ipa| stage2.frame_of(&self.machine, ipa);
             // Every page of every image must be there before the first is hashed (kcore item 60).
             if boot.pages != boot.manifest.total_pages() {
                 return Err(Error::BadState);

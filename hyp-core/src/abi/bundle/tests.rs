@@ -1,7 +1,5 @@
 //! The format byte by byte, and that a wrong bundle is refused whole.
 
-extern crate std;
-
 use super::*;
 use crate::abi::manifest::tests::{Random, encoded, sample};
 use std::string::ToString;

@@ -1,7 +1,5 @@
 //! The format byte by byte, and both sides of every bound.
 
-extern crate std;
-
 use super::*;
 use std::string::ToString;
 use std::vec::Vec;

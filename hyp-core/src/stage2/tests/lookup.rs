@@ -1,6 +1,6 @@
 //! Reading the tables.
 
-use super::std::vec::Vec;
+use std::vec::Vec;
 use super::{Fixture, G, K4, M2, RWX, VM, ipa, leaf};
 use crate::addr::{Pfn, Size};
 use crate::machine::Stage2Root;

@@ -2,7 +2,7 @@
 //! turns the operation that needs it red.
 
 use super::memory::Lose;
-use super::std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{DEVICE, Fixture, G, K4, M2, RO, ipa};
 use crate::addr::{Pfn, Size};
 use crate::machine::TableMemory;
@@ -58,7 +58,7 @@ fn goes_red(lose: Lose, (name, operation): Operation) -> bool {
         operation(&mut f);
         f.mem.check();
     }));
-    super::std::println!(
+    std::println!(
         "{name}: {lose:?}: {}",
         if run.is_err() { "noticed" } else { "passed" }
     );

@@ -6,7 +6,7 @@
 //! nothing unseen in the tables. None of the code under test is used here.
 
 use super::speculate::{Cached, is_leaf, is_table, shift};
-use super::std::{cell::Cell, cell::RefCell, vec, vec::Vec};
+use std::{cell::Cell, cell::RefCell, vec, vec::Vec};
 use crate::addr::{Pfn, VmId};
 use crate::machine::{TableMemory, TlbScope};
 

@@ -1,6 +1,6 @@
 //! What the tables mean: leaves and notes in maps, and which tables they need.
 
-use super::std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet};
 use crate::addr::{Ipa, Pfn, Size};
 use crate::stage2::{Attrs, Geometry, Leaf, Lookup, MapError, Note, UnmapError};
 

@@ -1,7 +1,7 @@
 //! Random operations, each compared with the model, over three shapes of table.
 
 use super::model::Model;
-use super::std::{println, vec::Vec};
+use std::{println, vec::Vec};
 use super::{DEVICE, Fixture, RO, RWX};
 use crate::addr::{Ipa, Pfn, Size};
 use crate::stage2::{Attrs, Leaf, Lookup, Note};

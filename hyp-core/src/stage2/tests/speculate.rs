@@ -1,7 +1,7 @@
 //! The CPUs of the test: TLB, walk cache and a table walker of their own (DDI 0487 D8.2, D8.16).
 
 use super::memory::{FIRST, State};
-use super::std::collections::BTreeMap;
+use std::collections::BTreeMap;
 use crate::machine::TlbScope;
 
 /// What TLBs hold. The keys are VMID, level of the descriptor, first address it stands for.

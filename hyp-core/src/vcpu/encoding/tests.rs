@@ -1,5 +1,3 @@
-extern crate std;
-
 use super::Encoding;
 use std::string::ToString;
 
