@@ -92,11 +92,54 @@ pub fn mpidr() -> u64 {
     get!("mpidr_el1") & 0xff_00ff_ffff
 }
 
-/// Does this CPU have pointer authentication, of whichever algorithm
-/// (DDI 0487 D24.2.82, D24.2.83: ID_AA64ISAR1_EL1, ID_AA64ISAR2_EL1)?
-pub fn has_pauth() -> bool {
-    // GPI 31:28, GPA 27:24, API 11:8, APA 7:4; GPA3 11:8 and APA3 15:12 in ISAR2.
-    get!("id_aa64isar1_el1") & 0xff00_0ff0 != 0 || get!("S3_0_C0_C6_2") & 0xff00 != 0
+/// What a CPU has of what the world switch has to ask at every run. Asked of the ID registers
+/// once: each CPU keeps its own answer ([`PerCpu`](crate::percpu::PerCpu)).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Features(u32);
+
+impl Features {
+    /// Pointer authentication, of whichever algorithm.
+    pub const PAUTH: Features = Features(1 << 0);
+    /// Performance monitors of the architecture.
+    pub const PMU: Features = Features(1 << 1);
+    /// Error records (FEAT_RAS).
+    pub const RAS: Features = Features(1 << 2);
+    /// Limited ordering regions (FEAT_LOR).
+    pub const LOR: Features = Features(1 << 3);
+
+    /// This CPU's (DDI 0487 D24.2: ID_AA64ISAR1_EL1, ISAR2, DFR0, PFR0, MMFR1).
+    pub fn read() -> Self {
+        // GPI 31:28, GPA 27:24, API 11:8, APA 7:4; GPA3 11:8 and APA3 15:12 in ISAR2.
+        let pauth =
+            get!("id_aa64isar1_el1") & 0xff00_0ff0 != 0 || get!("S3_0_C0_C6_2") & 0xff00 != 0;
+        // PMUVer: 0 none, 0xf implementation defined.
+        let pmu = !matches!(field(get!("id_aa64dfr0_el1"), 8), 0 | 0xf);
+        let ras = field(get!("id_aa64pfr0_el1"), 28) != 0;
+        let lor = field(get!("id_aa64mmfr1_el1"), 16) != 0;
+        let all = [
+            (pauth, Self::PAUTH),
+            (pmu, Self::PMU),
+            (ras, Self::RAS),
+            (lor, Self::LOR),
+        ];
+        let bits = all.iter().filter(|one| one.0).map(|one| one.1.0).sum();
+        Features(bits)
+    }
+
+    /// Is it there?
+    pub const fn has(self, feature: Features) -> bool {
+        self.0 & feature.0 != 0
+    }
+
+    /// As a word, for a record that other CPUs can reach too.
+    pub const fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// From [`Features::to_bits`].
+    pub const fn from_bits(bits: u32) -> Self {
+        Features(bits)
+    }
 }
 
 /// A field of four bits in an ID register.

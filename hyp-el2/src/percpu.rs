@@ -4,6 +4,7 @@
 //! above it, another guard page, the emergency stack on which a crash is reported, and the
 //! record. Only its own CPU uses a record, but for the atomic fields.
 
+use crate::cpu::Features;
 use crate::switch::HostState;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -58,6 +59,8 @@ pub struct PerCpu {
     pub runs: AtomicU32,
     /// The vCPU that this CPU loaded last, in the same form.
     pub last_guest: AtomicU32,
+    /// [`Features`], once the CPU is prepared.
+    features: AtomicU32,
     /// The host's EL1 state while a vCPU is loaded; this CPU's only.
     pub host: UnsafeCell<HostState>,
 }
@@ -89,6 +92,7 @@ pub unsafe fn init(first: Pfn, mpidrs: &[u64]) {
             vttbr: AtomicU64::new(0),
             runs: AtomicU32::new(0),
             last_guest: AtomicU32::new(0),
+            features: AtomicU32::new(0),
             host: UnsafeCell::new(HostState::new()),
         };
         // SAFETY: the caller gave the frames; a page holds a record (asserted above).
@@ -132,6 +136,17 @@ pub fn this() -> &'static PerCpu {
 }
 
 impl PerCpu {
+    /// What this CPU has.
+    pub fn features(&self) -> Features {
+        Features::from_bits(self.features.load(Ordering::Relaxed))
+    }
+
+    /// Asks the hardware what this CPU, whose record it is, has.
+    pub fn find_features(&self) {
+        let bits = Features::read().to_bits();
+        self.features.store(bits, Ordering::Relaxed);
+    }
+
     /// The vCPU's context that was entered last, for a crash to scrub.
     pub fn guest_context(&self) -> *mut Context {
         self.guest.load(Ordering::Relaxed) as *mut Context

@@ -15,7 +15,7 @@ mod sysregs;
 mod timer;
 pub mod traps;
 
-use crate::cpu::{get, has_pauth, isb, set};
+use crate::cpu::{Features, get, isb, set};
 use crate::percpu;
 use core::sync::atomic::Ordering;
 use hyp_core::addr::VcpuId;
@@ -87,11 +87,12 @@ pub fn load(context: &mut Context, params: &RunParams) {
     // SAFETY: this CPU's own record, and no other reference to its `host` is live: load, unload
     // and nothing else take one, and hyp-core does not nest them.
     let host = unsafe { &mut *cpu.host.get() };
-    let pauth = has_pauth();
+    let features = cpu.features();
+    let pauth = features.has(Features::PAUTH);
 
     sysregs::save(&mut host.sys, pauth);
     host.sp_el0 = get!("sp_el0");
-    host.pmcr = traps::stop_pmu();
+    host.pmcr = traps::stop_pmu(features);
     // SAFETY: `host.fp` is room for the whole FP state.
     unsafe { ward_fp_save(&mut host.fp) };
 
@@ -103,7 +104,7 @@ pub fn load(context: &mut Context, params: &RunParams) {
     if cpu.last_guest.swap(runs, Ordering::Relaxed) != runs {
         forget_other_vcpus();
     }
-    host.controls = traps::guest(params);
+    host.controls = traps::guest(params, features);
     sysregs::restore(&context.sys, pauth);
     timer::load(context, params);
     gic::load(&context.gic);
@@ -179,7 +180,8 @@ pub fn unload(context: &mut Context, _params: &RunParams) {
     let cpu = percpu::this();
     // SAFETY: as in `load`.
     let host = unsafe { &mut *cpu.host.get() };
-    let pauth = has_pauth();
+    let features = cpu.features();
+    let pauth = features.has(Features::PAUTH);
 
     sysregs::save(&mut context.sys, pauth);
     timer::unload(context);
@@ -199,7 +201,7 @@ pub fn unload(context: &mut Context, _params: &RunParams) {
     unsafe { ward_set_host_vectors() };
     isb();
     set!("tcr_el1", host.sys[SysReg::TcrEl1 as usize]);
-    traps::start_pmu(host.pmcr);
+    traps::start_pmu(host.pmcr, features);
     isb();
     cpu.guest.store(0, Ordering::Relaxed);
     cpu.runs.store(0, Ordering::Relaxed);

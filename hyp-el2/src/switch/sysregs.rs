@@ -1,6 +1,7 @@
 //! EL1's system registers, by [`SysReg`] (DDI 0487 D24.2).
 
-use crate::cpu::{get, set};
+use crate::cpu::{Features, get, set};
+use crate::percpu;
 use hyp_core::vcpu::context::{Context, RESET_SCTLR, SYS_REGS, SysReg};
 
 macro_rules! registers {
@@ -75,7 +76,7 @@ pub fn reset_el1() {
     sys[SysReg::SctlrEl1 as usize] = RESET_SCTLR & !0x38;
     base::restore(&sys);
     last::restore(&sys);
-    if crate::cpu::has_pauth() {
+    if percpu::this().features().has(Features::PAUTH) {
         keys::restore(&sys);
     }
     set!("cntv_ctl_el0", 0);
@@ -83,28 +84,30 @@ pub fn reset_el1() {
     super::scrub_fp();
 }
 
+/// A key of a CPU that has no pointer authentication.
+fn is_missing_key(reg: SysReg) -> bool {
+    let keys = SysReg::ApiaKeyLo as usize..=SysReg::ApgaKeyHi as usize;
+    keys.contains(&(reg as usize)) && !percpu::this().features().has(Features::PAUTH)
+}
+
 /// A register of the loaded vCPU.
 pub fn guest_register(context: &Context, reg: SysReg) -> u64 {
-    let is_key =
-        (SysReg::ApiaKeyLo as usize..=SysReg::ApgaKeyHi as usize).contains(&(reg as usize));
     match reg {
         SysReg::CntvCtl => get!("cntv_ctl_el0"),
         SysReg::CntvCval => get!("cntv_cval_el0"),
         SysReg::ActlrEl1 => get!("actlr_el1"),
-        _ if is_key && !crate::cpu::has_pauth() => context[reg],
+        _ if is_missing_key(reg) => context[reg],
         _ => read(reg).unwrap_or(context[reg]),
     }
 }
 
 /// Writes a register of the loaded vCPU.
 pub fn set_guest_register(context: &mut Context, reg: SysReg, value: u64) {
-    let is_key =
-        (SysReg::ApiaKeyLo as usize..=SysReg::ApgaKeyHi as usize).contains(&(reg as usize));
     context[reg] = value;
     match reg {
         SysReg::CntvCtl => set!("cntv_ctl_el0", value),
         SysReg::CntvCval => set!("cntv_cval_el0", value),
-        _ if is_key && !crate::cpu::has_pauth() => {}
+        _ if is_missing_key(reg) => {}
         _ => write(reg, value),
     }
 }

@@ -4,8 +4,8 @@
 //! GCS, the permission-indirection registers) are trapped for both and hidden from both: for the
 //! host in [`crate::host::idregs`], for guests in hyp-core's table.
 
-use crate::cpu::{field, get, has_pauth, set};
-use crate::percpu::PerCpu;
+use crate::cpu::{Features, field, get, set};
+use crate::percpu::{self, PerCpu};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hyp_core::machine::RunParams;
 
@@ -63,14 +63,9 @@ pub fn set_stage2(vttbr: u64, vtcr: u64) {
     VTCR.store(vtcr, Ordering::Release);
 }
 
-fn has_pmu() -> bool {
-    // ID_AA64DFR0_EL1.PMUVer: 0 none, 0xf implementation defined.
-    !matches!(field(get!("id_aa64dfr0_el1"), 8), 0 | 0xf)
-}
-
 /// Event counters; all are the host's.
-fn counters() -> u64 {
-    if has_pmu() {
+fn counters(features: Features) -> u64 {
+    if features.has(Features::PMU) {
         get!("pmcr_el0") >> 11 & 0x1f
     } else {
         0
@@ -78,8 +73,8 @@ fn counters() -> u64 {
 }
 
 /// Stops the host's counters, so that they do not count a guest's events, and says how they ran.
-pub(super) fn stop_pmu() -> u64 {
-    if !has_pmu() {
+pub(super) fn stop_pmu(features: Features) -> u64 {
+    if !features.has(Features::PMU) {
         return 0;
     }
     let pmcr = get!("pmcr_el0");
@@ -87,18 +82,23 @@ pub(super) fn stop_pmu() -> u64 {
     pmcr
 }
 
-pub(super) fn start_pmu(pmcr: u64) {
-    if has_pmu() && pmcr & PMCR_ENABLE != 0 {
+pub(super) fn start_pmu(pmcr: u64, features: Features) {
+    if features.has(Features::PMU) && pmcr & PMCR_ENABLE != 0 {
         set!("pmcr_el0", pmcr);
     }
 }
 
-fn pauth_bits() -> u64 {
-    if has_pauth() { hcr::API | hcr::APK } else { 0 }
+fn pauth_bits(features: Features) -> u64 {
+    if features.has(Features::PAUTH) {
+        hcr::API | hcr::APK
+    } else {
+        0
+    }
 }
 
 /// Controls that are the same whoever runs; once on each CPU.
 pub fn init_cpu() {
+    percpu::this().find_features();
     set!("vtcr_el2", VTCR.load(Ordering::Acquire));
     set!("hstr_el2", 0);
     let amu = field(get!("id_aa64pfr0_el1"), 44) != 0;
@@ -132,6 +132,7 @@ pub fn init_cpu() {
 
 /// The host runs: its own interrupts, debug registers and counters; SMCs and ID registers trap.
 pub fn host(cpu: &PerCpu) {
+    let features = cpu.features();
     let stage2 = if host_vttbr() == 0 {
         0
     } else {
@@ -139,13 +140,12 @@ pub fn host(cpu: &PerCpu) {
     };
     set!(
         "hcr_el2",
-        hcr::RW | hcr::TSC | hcr::TID3 | pauth_bits() | stage2
+        hcr::RW | hcr::TSC | hcr::TID3 | pauth_bits(features) | stage2
     );
     // E2PB and E2TB 0: the profiling and trace buffers are EL2's, and off.
-    set!("mdcr_el2", counters() | trace_filter());
+    set!("mdcr_el2", counters(features) | trace_filter());
     set!("vpidr_el2", get!("midr_el1"));
     set!("vmpidr_el2", cpu_mpidr());
-    let _ = cpu;
 }
 
 fn cpu_mpidr() -> u64 {
@@ -168,17 +168,17 @@ fn trace_filter() -> u64 {
 ///
 /// The host's own controls are what [`host`] set on this CPU, and are handed back for
 /// [`host_again`].
-pub(super) fn guest(params: &RunParams) -> Controls {
+pub(super) fn guest(params: &RunParams, features: Features) -> Controls {
     let host = Controls {
         hcr: get!("hcr_el2"),
         mdcr: get!("mdcr_el2"),
     };
-    let ras = if field(get!("id_aa64pfr0_el1"), 28) != 0 {
+    let ras = if features.has(Features::RAS) {
         hcr::TERR
     } else {
         0
     };
-    let lor = if field(get!("id_aa64mmfr1_el1"), 16) != 0 {
+    let lor = if features.has(Features::LOR) {
         hcr::TLOR
     } else {
         0
