@@ -1,11 +1,11 @@
 //! Reading the tables.
 
-use std::vec::Vec;
 use super::{Fixture, G, K4, M2, RWX, VM, ipa, leaf};
 use crate::addr::{Pfn, Size};
 use crate::machine::Stage2Root;
 use crate::stage2::walk::Slot;
 use crate::stage2::{Geometry, Lookup, Note, Stage2};
+use std::vec::Vec;
 
 fn hole(size: Size) -> Lookup {
     Lookup::Invalid {

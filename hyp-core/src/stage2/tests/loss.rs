@@ -2,11 +2,11 @@
 //! turns the operation that needs it red.
 
 use super::memory::Lose;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::{DEVICE, Fixture, G, K4, M2, RO, ipa};
 use crate::addr::{Pfn, Size};
 use crate::machine::TableMemory;
 use crate::stage2::Note;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 fn fixture() -> Fixture {
     let mut f = Fixture::new(48, 8).probing(&[0, K4, M2 - K4, M2, G, G + M2]);

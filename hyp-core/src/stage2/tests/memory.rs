@@ -6,9 +6,9 @@
 //! nothing unseen in the tables. None of the code under test is used here.
 
 use super::speculate::{Cached, is_leaf, is_table, shift};
-use std::{cell::Cell, cell::RefCell, vec, vec::Vec};
 use crate::addr::{Pfn, VmId};
 use crate::machine::{TableMemory, TlbScope};
+use std::{cell::Cell, cell::RefCell, vec, vec::Vec};
 
 /// First frame of the memory.
 pub(super) const FIRST: u64 = 0x8_0000;

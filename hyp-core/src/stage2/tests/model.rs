@@ -1,8 +1,8 @@
 //! What the tables mean: leaves and notes in maps, and which tables they need.
 
-use std::collections::{BTreeMap, BTreeSet};
 use crate::addr::{Ipa, Pfn, Size};
 use crate::stage2::{Attrs, Geometry, Leaf, Lookup, MapError, Note, UnmapError};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys are page numbers.
 pub(super) struct Model {

@@ -1,10 +1,10 @@
 //! Random operations, each compared with the model, over three shapes of table.
 
 use super::model::Model;
-use std::{println, vec::Vec};
 use super::{DEVICE, Fixture, RO, RWX};
 use crate::addr::{Ipa, Pfn, Size};
 use crate::stage2::{Attrs, Leaf, Lookup, Note};
+use std::{println, vec::Vec};
 
 struct Rng(u64);
 

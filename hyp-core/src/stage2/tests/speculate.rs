@@ -1,8 +1,8 @@
 //! The CPUs of the test: TLB, walk cache and a table walker of their own (DDI 0487 D8.2, D8.16).
 
 use super::memory::{FIRST, State};
-use std::collections::BTreeMap;
 use crate::machine::TlbScope;
+use std::collections::BTreeMap;
 
 /// What TLBs hold. The keys are VMID, level of the descriptor, first address it stands for.
 #[derive(Default)]
