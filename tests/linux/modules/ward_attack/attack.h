@@ -93,6 +93,7 @@ extern u64 info(struct attacker *a, u64 key);
 extern u64 stat(struct attacker *a, u64 vm, u64 key);
 extern void check_invariants(struct attacker *a);
 extern void feed_host_pool(struct attacker *a);
+extern void gift(struct attacker *a);
 extern void destroy(struct attacker *a, u64 vm);
 
 /* guarded.S: all return the ESR of the last exception, 0 for none. */
@@ -108,7 +109,7 @@ extern void raw_hvc_1(u64 *words);
 extern void raw_hvc_ffff(u64 *words);
 extern void raw_smc(u64 *words);
 extern void raw_smc_1(u64 *words);
-extern const u32 undefined_count;
+extern const u32 undefined_count, attempt_count;
 extern const char guest_code[], guest_code_end[];
 
 /* frames.c */

@@ -94,10 +94,14 @@ void check_invariants(struct attacker *a)
 /* What splits the host's own map comes from the host. */
 void feed_host_pool(struct attacker *a)
 {
+	if (info(a, WARD_INFO_HOST_POOL) < ENOUGH_TABLES)
+		gift(a);
+}
+
+void gift(struct attacker *a)
+{
 	struct page *pages;
 
-	if (info(a, WARD_INFO_HOST_POOL) >= ENOUGH_TABLES)
-		return;
 	if (atomic64_inc_return(&target.gifts) > MAX_GIFTS)
 		return;
 	pages = alloc_pages(GFP_KERNEL | __GFP_NOWARN, GIFT_ORDER);

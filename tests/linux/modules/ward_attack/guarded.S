@@ -168,8 +168,8 @@ SYM_FUNC_START(guarded_hvc)
 SYM_FUNC_END(guarded_hvc)
 
 /*
- * What EL1 may not do (DDI 0487 C5.2, D24.2), 16 bytes each. None changes anything of the host's
- * if it is undefined, as it must be; those that are not, Ward has to answer or refuse.
+ * What EL1 may not do (DDI 0487 C5.2, D24.2) and must find undefined, 16 bytes each; from
+ * `others` on, what Ward may answer or refuse.
  */
 	.macro	try instruction
 	hint	#34		/* BTI c: the call is indirect */
@@ -209,6 +209,7 @@ SYM_CODE_START_LOCAL(undefined)
 	try	"msr s3_0_c10_c4_0, x0"	/* LORSA_EL1 */
 	try	"mrs x0, s3_0_c9_c9_0"	/* PMSCR_EL1: profiling */
 	try	"mrs x0, s3_0_c9_c11_0"	/* TRBLIMITR_EL1: trace */
+others:
 	try	"mrs x0, s3_0_c0_c7_7"	/* an ID register that is none yet */
 	try	"mrs x0, s3_0_c0_c4_0"	/* ID_AA64PFR0_EL1 */
 	try	"mrs x0, s3_0_c0_c5_0"	/* ID_AA64DFR0_EL1 */
@@ -225,6 +226,9 @@ undefined_end:
 	.balign	4
 	.globl	undefined_count
 undefined_count:
+	.word	(others - undefined) / 16
+	.globl	attempt_count
+attempt_count:
 	.word	(undefined_end - undefined) / 16
 
 /* What a normal VM runs: calls, stores, waits, memory that is not there. x19 is where. */

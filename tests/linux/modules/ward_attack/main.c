@@ -223,7 +223,7 @@ static int attack(void)
 		free_all();
 		return -EIO;
 	}
-	feed_host_pool(a);
+	gift(a);
 	on_all(chaos);
 	settle(a);
 	on_all(check_invariants);
