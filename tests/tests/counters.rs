@@ -196,3 +196,61 @@ fn the_log_says_what_happened_and_is_read_in_pieces() {
     assert!(text.contains(&format!("vm {vm}: verified")), "{text}");
     assert!(text.ends_with('\n'));
 }
+
+/// One call of `VmDestroy`: 0 when the VM is gone, 1 when there is more to do.
+fn destroy_once(scene: &Scene, vm: u64) -> u64 {
+    let answer = scene.world.call(Call::VmDestroy, &[vm]);
+    answer.expect("Ward and the specification agree").x[0]
+}
+
+#[test]
+fn what_a_vm_maps_is_counted_down_when_it_goes() {
+    let scene = Scene::default();
+    let protected = scene.protected(1);
+    let images = of_vm(&scene, protected, stat::VM_MAPPED);
+    let pfn = scene.map(protected, PAGE, 0).expect("mapped");
+    assert_eq!(of_vm(&scene, protected, stat::VM_MAPPED), images + 1);
+    scene.call(Call::VmPowerOff, &[protected]).expect("off");
+    assert_eq!(
+        scene.call(Call::VmClearRange, &[protected, pfn << 12, 1]),
+        Ok(1)
+    );
+    assert_eq!(of_vm(&scene, protected, stat::VM_MAPPED), images);
+
+    let normal = scene.vm(false, 1);
+    scene.map(normal, PAGE, 0).expect("mapped");
+    assert_eq!(of_vm(&scene, normal, stat::VM_MAPPED), 1);
+    scene
+        .call(Call::VmUnmap, &[normal, PAGE << 12, 0])
+        .expect("unmapped");
+    assert_eq!(of_vm(&scene, normal, stat::VM_MAPPED), 0);
+}
+
+#[test]
+fn a_piece_of_destruction_is_bounded_in_single_pages_too() {
+    for protected in [false, true] {
+        let scene = Scene::default();
+        let vm = if protected {
+            scene.protected(1)
+        } else {
+            scene.vm(false, 1)
+        };
+        for n in 0..600 {
+            scene.map(vm, PAGE + n, 0).expect("mapped");
+        }
+        scene.call(Call::VmPowerOff, &[vm]).expect("off");
+        let before = of_vm(&scene, vm, stat::VM_MAPPED);
+        assert_eq!(destroy_once(&scene, vm), 1);
+        assert_eq!(of_vm(&scene, vm, stat::VM_MAPPED), before - 512);
+        scene.destroy(vm);
+    }
+}
+
+#[test]
+fn a_small_vm_is_destroyed_in_one_call() {
+    let scene = Scene::default();
+    let vm = scene.vm(false, 1);
+    scene.map(vm, PAGE, 0).expect("mapped");
+    scene.call(Call::VmPowerOff, &[vm]).expect("off");
+    assert_eq!(destroy_once(&scene, vm), 0);
+}
