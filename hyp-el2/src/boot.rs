@@ -14,6 +14,7 @@ pub use test_calls::handle as test_call;
 use crate::console;
 use crate::cpu::{get, park, set};
 use crate::fdt::{self, Missing, Platform, Span, Spans};
+use crate::image::appended::Bad;
 use crate::machine::El2;
 use crate::mmu::{self, Access};
 use crate::percpu::{self, CPU_FRAMES, GUARDS, power};
@@ -56,7 +57,15 @@ enum Fatal {
     /// Too many tables for Ward's own map.
     Tables,
     Tree,
+    /// There is neither a boot module nor an appended kernel.
+    NoKernel,
     Kernel(&'static str),
+    /// What is appended to the image cannot be used.
+    Appended(Bad),
+    /// A part is not what was appended.
+    Changed(&'static str),
+    /// Two parts in one place.
+    Overlap(Span, Span),
     Core(BootError),
 }
 
@@ -73,7 +82,22 @@ impl fmt::Display for Fatal {
             }
             Fatal::Tables => write!(f, "memory is in too many pieces for Ward's own map"),
             Fatal::Tree => write!(f, "the device tree cannot be edited for the host"),
+            Fatal::NoKernel => write!(
+                f,
+                "no host to start: /chosen has no module with compatible \"multiboot,kernel\", and \
+                 nothing is appended to the image (on QEMU: -device \
+                 guest-loader,addr=0x50000000,kernel=FILE; else: cargo xtask image --payload FILE)"
+            ),
             Fatal::Kernel(what) => write!(f, "the host's kernel {what}"),
+            Fatal::Appended(bad) => write!(f, "what is appended to the image {bad}"),
+            Fatal::Changed(what) => write!(
+                f,
+                "{what} is not what was appended to the image: the file is cut off or damaged"
+            ),
+            Fatal::Overlap(one, other) => write!(
+                f,
+                "{one} overlaps {other}: image, device tree, kernel and modules must be loaded apart"
+            ),
             Fatal::Core(error) => write!(f, "the memory found does not fit together: {error:?}"),
         }
     }
@@ -112,10 +136,8 @@ pub fn main(dtb: u64, build: &Build) -> ! {
     // First, for the image still is what was loaded.
     let digest = image::measure();
     let tree = image::tree(dtb);
-    let Ok(fdt) = Fdt::new(tree) else { park() };
-    if let Err(missing) = open_console(fdt) {
-        // Nowhere to say it.
-        let _ = missing;
+    let Ok(fdt) = fdt::parse(tree) else { park() };
+    if open_console(fdt).is_err() {
         park();
     }
     let span = image::span();
@@ -132,14 +154,15 @@ pub fn main(dtb: u64, build: &Build) -> ! {
     park()
 }
 
-fn open_console(fdt: Fdt<'_>) -> Result<(), Missing> {
-    let uart = fdt::console(fdt)?;
+/// Without a UART that Ward knows it boots all the same: what it says is in its log only.
+fn open_console(fdt: Fdt<'_>) -> Result<(), mmu::NoTables> {
+    let Some(uart) = fdt::console(fdt) else {
+        return Ok(());
+    };
     // SAFETY: the boot CPU; the device tree says that these are registers of a PL011.
-    unsafe { mmu::map(uart.base, uart.base + PAGE_SIZE, Access::Device) }
-        .map_err(|_| Missing::Console)?;
-    let base = usize::try_from(uart.base).map_err(|_| Missing::Console)?;
+    unsafe { mmu::map(uart.base, uart.base + PAGE_SIZE, Access::Device)? };
     // SAFETY: mapped above, for good.
-    unsafe { console::set_base(base) };
+    unsafe { console::set_base(uart.base as usize) };
     Ok(())
 }
 
@@ -212,21 +235,16 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
             return Err(Fatal::NotInRam(part));
         }
     }
+    let source = payload::find(&machine)?;
     let mut taken = Spans::new();
-    let modules = machine.modules.iter().map(|module| module.span);
-    let ramdisk = machine.ramdisk.iter().map(|module| module.span);
-    let parts = [image, tree, machine.kernel.span];
-    for span in parts
-        .into_iter()
-        .chain(ramdisk)
-        .chain(modules)
-        .chain(machine.reserved.iter().copied())
-    {
-        taken
-            .try_push(span.to_pages())
-            .map_err(|_| Missing::TooMany)?;
+    for span in [image, tree].into_iter().chain(source.parts()) {
+        take(&mut taken, span)?;
     }
-    check_overlap(&taken[..taken.len() - machine.reserved.len()])?;
+    check_overlap(&taken)?;
+    // What firmware reserved may well be what it loaded.
+    for &span in &machine.reserved {
+        take(&mut taken, span)?;
+    }
 
     // --- Ward's memory ---
     let geometry =
@@ -247,10 +265,10 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     let cpus = machine.cpus.len() as u64 * CPU_FRAMES;
     let root = geometry.root_frames();
     let bytes = (root * 2 + cpus + pool + frame_array + slot_array) << PAGE_SHIFT;
-    let bytes = bytes.next_multiple_of(BLOCK);
-    let place = layout::find(&machine.ram, &taken, bytes, BLOCK)
+    // By the page: a block's worth would be lost to rounding.
+    let place = layout::find(&machine.ram, &taken, bytes, PAGE_SIZE)
         .ok_or(Fatal::NoRoom("Ward's records and tables", bytes))?;
-    taken.try_push(place).map_err(|_| Missing::TooMany)?;
+    take(&mut taken, place)?;
     config.hyp = ranges(&[image, place])?;
     let mut arena = Arena {
         next: Pfn(place.base >> PAGE_SHIFT),
@@ -300,13 +318,14 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     };
     // SAFETY: as above.
     let slots = unsafe { new_array(slot_array, slots, || Ordered::new(None)) };
+    let config_ram = config.ram.frames();
     let ward = Ward::new(El2, config, frames, slots, root, pool).map_err(Fatal::Core)?;
     let ward = glue::install(ward);
     switch::traps::set_stage2(switch::vttbr(ward.host_root()), vtcr(geometry));
-    console::line(format_args!("memory of Ward's own: {image}, {place}"));
+    report_cost(image, place, config_ram);
 
     // --- the host ---
-    let entry = payload::prepare(fdt, &machine, &mut taken, &[image, place])?;
+    let entry = payload::prepare(fdt, &machine, &source, &mut taken, &[image, place])?;
     prepare_cpu();
     let (pc, tree) = (entry.pc, entry.tree);
     ward.log(format_args!(
@@ -316,14 +335,17 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     unsafe { ward_enter_host(pc, RESET_PSTATE, tree, cpu) }
 }
 
+fn take(taken: &mut Spans, span: Span) -> Result<(), Fatal> {
+    let full = |_| Fatal::Missing(Missing::TooMany);
+    taken.try_push(span.to_pages()).map_err(full)
+}
+
 /// Two parts in one place mean that one of them is gone already.
 fn check_overlap(parts: &[Span]) -> Result<(), Fatal> {
     for (n, &part) in parts.iter().enumerate() {
-        if part.size > 0 && parts[..n].iter().any(|other| other.overlaps(part)) {
-            console::line(format_args!("{part} overlaps another part"));
-            return Err(Fatal::Kernel(
-                "or another boot module overlaps what is loaded already",
-            ));
+        let other = parts[..n].iter().find(|other| other.overlaps(part));
+        if let Some(&other) = other {
+            return Err(Fatal::Overlap(part, other));
         }
     }
     Ok(())
@@ -398,6 +420,19 @@ extern "C" fn ward_secondary_main(cpu: &'static percpu::PerCpu) -> ! {
     cpu.power.store(power::ON, Ordering::Release);
     // SAFETY: this CPU is prepared; the host gets nothing of Ward's.
     unsafe { ward_enter_host(entry, RESET_PSTATE, argument, cpu) }
+}
+
+/// How much of the machine the host does not get.
+fn report_cost(image: Span, place: Span, ram_frames: u64) {
+    let frames = frames_of(image.size) + frames_of(place.size);
+    // In hundredths of a per cent, rounded up.
+    let share = (frames * 10_000).div_ceil(ram_frames);
+    console::line(format_args!(
+        "memory of Ward's own: {image}, {place}: {} KiB, {}.{:02} % of RAM",
+        frames * 4,
+        share / 100,
+        share % 100
+    ));
 }
 
 fn report(machine: &Platform<'_>, build: &Build) {

@@ -1,7 +1,9 @@
 //! Ward's own image in memory, by the linker script's symbols.
 
-use crate::fdt::Span;
+use super::Fatal;
+use crate::fdt::{Span, Spans};
 use crate::hash::{Digest256, Measurement};
+use crate::image::appended::{self, Appended};
 use crate::mmu::{self, Access, NoTables};
 use crate::relr;
 use hyp_core::addr::{PAGE_SIZE, Pfn};
@@ -79,7 +81,10 @@ pub(super) fn measure() -> Digest256 {
     // SAFETY: the relocation table, which nobody writes.
     let table =
         unsafe { core::slice::from_raw_parts(address!(ward_relr_start) as *const u64, words) };
-    let mut at = 0;
+    // The size in the header is larger when something is appended; the digest is that of Ward.
+    measurement.add(&bytes[..SIZE_AT]);
+    measurement.add(&span().size.to_le_bytes());
+    let mut at = SIZE_AT + 8;
     for place in relr::places(table) {
         let place = place as usize;
         measurement.add(&bytes[at..place]);
@@ -91,6 +96,35 @@ pub(super) fn measure() -> Digest256 {
     }
     measurement.add(&bytes[at..]);
     measurement.finish()
+}
+
+/// Where the arm64 header has the image's size.
+const SIZE_AT: usize = 16;
+
+/// What is appended to the image: mapped and in RAM, its digests not compared yet.
+pub(super) fn appended(ram: &Spans) -> Result<Option<Appended>, Fatal> {
+    let own = span();
+    let place = (own.base + SIZE_AT as u64) as *const u64;
+    // SAFETY: the header at the image's start, 8-byte aligned, which nobody writes.
+    let size = unsafe { place.read() };
+    if size <= own.size {
+        return Ok(None);
+    }
+    let all = Span::new(own.base, size).ok_or(Fatal::Appended(appended::Bad::Place))?;
+    if !ram.iter().any(|bank| bank.contains(all)) {
+        return Err(Fatal::NotInRam(all));
+    }
+    // SAFETY: the boot CPU; RAM, by the line above.
+    unsafe { mmu::map(own.end(), all.end(), Access::Data)? };
+    let room = size - own.size;
+    if room < appended::HEADER as u64 {
+        return Err(Fatal::Appended(appended::Bad::Truncated));
+    }
+    // SAFETY: mapped above; nothing runs that could write it.
+    let header = unsafe { &*(own.end() as *const [u8; appended::HEADER]) };
+    Appended::parse(header, own.end(), room)
+        .map(Some)
+        .map_err(Fatal::Appended)
 }
 
 const FDT_MAGIC: u32 = 0xd00d_feed;

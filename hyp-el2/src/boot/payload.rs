@@ -1,9 +1,13 @@
-//! The host's kernel and device tree, where they will run.
+//! The host's kernel, RAM disk and device tree, where they will run.
+//!
+//! Who gives the kernel gives the command line: a boot module, or else what is appended to the
+//! image. So a boot loader can start another kernel with an image that has one.
 
-use super::{BLOCK, Fatal};
-use crate::fdt::host::{Changes, SLACK, edit};
-use crate::fdt::{Missing, Platform, Span, Spans};
-use crate::hash::Measurement;
+use super::{BLOCK, Fatal, image, take};
+use crate::fdt::host::{Changes, SLACK, copy, edit};
+use crate::fdt::{Modules, Platform, Span, Spans};
+use crate::hash::{Digest256, Measurement};
+use crate::image::appended::{Appended, Bad};
 use crate::image::{HEADER, Header};
 use crate::{cache, console, layout};
 use dtoolkit::fdt::Fdt;
@@ -17,10 +21,91 @@ pub(super) struct Entry {
     pub(super) tree: u64,
 }
 
-/// The bytes of a boot module.
+/// A part of the payload, and what it must be.
+#[derive(Clone, Copy)]
+struct Part {
+    span: Span,
+    digest: Option<[u8; 32]>,
+}
+
+/// The command line.
+enum Bootargs<'a> {
+    /// As the device tree has it in `/chosen` already.
+    AsFound,
+    /// A module's.
+    Module(&'a str),
+    Appended(Part),
+}
+
+/// The payload as it was found.
+pub(super) struct Source<'a> {
+    kernel: Part,
+    ramdisk: Option<Part>,
+    bootargs: Bootargs<'a>,
+    modules: Modules<'a>,
+}
+
+impl Source<'_> {
+    /// What is in use in memory.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Span> + '_ {
+        let bootargs = match self.bootargs {
+            Bootargs::Appended(part) => Some(part.span),
+            _ => None,
+        };
+        let ramdisk = self.ramdisk.map(|part| part.span);
+        let own = [Some(self.kernel.span), ramdisk, bootargs];
+        let rest = self.modules.rest.iter().copied();
+        own.into_iter().flatten().chain(rest)
+    }
+}
+
+/// Decides what the host is, and that all of it is in RAM.
+pub(super) fn find<'a>(machine: &Platform<'a>) -> Result<Source<'a>, Fatal> {
+    let modules = machine.modules.clone();
+    let appended = image::appended(&machine.ram);
+    let loaded = |span| Part { span, digest: None };
+    let source = if let Some(kernel) = modules.kernel {
+        if !matches!(appended, Ok(None)) {
+            console::line(format_args!(
+                "the boot loader gave a kernel: the one appended to the image is not used"
+            ));
+        }
+        Source {
+            kernel: loaded(kernel.span),
+            ramdisk: modules.ramdisk.map(loaded),
+            bootargs: kernel.bootargs.map_or(Bootargs::AsFound, Bootargs::Module),
+            modules,
+        }
+    } else {
+        from_image(appended?.ok_or(Fatal::NoKernel)?, modules)
+    };
+    let outside = |part: &Span| !machine.ram.iter().any(|bank| bank.contains(*part));
+    if let Some(part) = source.parts().find(outside) {
+        return Err(Fatal::NotInRam(part));
+    }
+    Ok(source)
+}
+
+fn from_image<'a>(appended: Appended, modules: Modules<'a>) -> Source<'a> {
+    let part = |part: crate::image::appended::Part| Part {
+        span: part.span,
+        digest: Some(part.digest),
+    };
+    let given = modules.ramdisk.map(|span| Part { span, digest: None });
+    Source {
+        kernel: part(appended.kernel),
+        ramdisk: given.or(appended.ramdisk.map(part)),
+        bootargs: appended
+            .bootargs
+            .map_or(Bootargs::AsFound, |args| Bootargs::Appended(part(args))),
+        modules,
+    }
+}
+
+/// The bytes of a part.
 fn contents(span: Span) -> &'static [u8] {
-    // SAFETY: the module lies in RAM (checked by the caller), which is mapped, and nothing runs
-    // that could write it.
+    // SAFETY: the part lies in RAM (`find` saw to it), which is mapped, and nothing runs that
+    // could write it.
     unsafe { core::slice::from_raw_parts(span.base as *const u8, span.size as usize) }
 }
 
@@ -34,28 +119,38 @@ fn memory(span: Span) -> &'static mut [u8] {
 pub(super) fn prepare(
     fdt: Fdt<'_>,
     machine: &Platform<'_>,
+    source: &Source<'_>,
     taken: &mut Spans,
     hidden: &[Span],
 ) -> Result<Entry, Fatal> {
-    let pc = place_kernel(machine, taken)?;
-    let ramdisk = machine.ramdisk.map(|module| module.span);
-    if let Some(span) = ramdisk {
-        report("RAM disk", span);
+    let pc = place_kernel(machine, source.kernel, taken)?;
+    if let Some(part) = source.ramdisk {
+        report("RAM disk", part)?;
     }
-    for module in &machine.modules {
-        console::line(format_args!("boot module {}, passed on", module.span));
+    let bootargs = match source.bootargs {
+        Bootargs::AsFound => None,
+        Bootargs::Module(text) => Some(text),
+        Bootargs::Appended(part) => {
+            report("command line", part)?;
+            let text = core::str::from_utf8(contents(part.span));
+            Some(text.map_err(|_| Fatal::Appended(Bad::Bootargs))?)
+        }
+    };
+    for span in &source.modules.rest {
+        console::line(format_args!("boot module {span}, passed on"));
     }
-    let size = (fdt.data().len() + SLACK) as u64;
+    let size = (fdt.data().len() + SLACK + bootargs.map_or(0, str::len)) as u64;
     let room = layout::find(&machine.ram, taken, size.next_multiple_of(PAGE_SIZE), BLOCK)
         .ok_or(Fatal::NoRoom("the host's device tree", size))?;
     let buffer = memory(room);
-    buffer[..fdt.data().len()].copy_from_slice(fdt.data());
     let changes = Changes {
         hidden,
-        bootargs: machine.kernel.bootargs,
-        ramdisk,
+        bootargs,
+        ramdisk: source.ramdisk.map(|part| part.span),
     };
-    edit(buffer, &changes).map_err(|_| Fatal::Tree)?;
+    copy(fdt, buffer)
+        .and_then(|()| edit(buffer, &changes))
+        .map_err(|_| Fatal::Tree)?;
     cache::clean_invalidate(room.base, room.size);
     Ok(Entry {
         pc,
@@ -63,26 +158,31 @@ pub(super) fn prepare(
     })
 }
 
-fn report(what: &str, span: Span) {
+/// Measures a part, says so, and compares it with what it must be.
+fn report(what: &'static str, part: Part) -> Result<(), Fatal> {
     let mut measurement = Measurement::default();
-    measurement.add(contents(span));
+    measurement.add(contents(part.span));
+    let Digest256(digest) = measurement.finish();
     console::line(format_args!(
-        "{what} {span}, sha256 {}",
-        measurement.finish()
+        "{what} {}, sha256 {}",
+        part.span,
+        Digest256(digest)
     ));
+    match part.digest {
+        Some(expected) if expected != digest => Err(Fatal::Changed(what)),
+        _ => Ok(()),
+    }
 }
 
 /// Leaves the kernel where it is when it can run there, else moves it.
-fn place_kernel(machine: &Platform<'_>, taken: &mut Spans) -> Result<u64, Fatal> {
-    let file = machine.kernel.span;
-    if !machine.ram.iter().any(|bank| bank.contains(file)) {
-        return Err(Fatal::NotInRam(file));
-    }
-    report("host kernel", file);
-    let head = contents(file).first_chunk::<HEADER>();
-    let header = head
-        .and_then(|head| Header::parse(head, file.size))
-        .ok_or(Fatal::Kernel("is not a little-endian arm64 Image"))?;
+fn place_kernel(machine: &Platform<'_>, kernel: Part, taken: &mut Spans) -> Result<u64, Fatal> {
+    let file = kernel.span;
+    report("host kernel", kernel)?;
+    let mut head = [0; HEADER];
+    let bytes = contents(file);
+    let len = bytes.len().min(HEADER);
+    head[..len].copy_from_slice(&bytes[..len]);
+    let header = Header::parse(&head, file.size).map_err(Fatal::Kernel)?;
     // All that is taken but the file itself.
     let others: Spans = taken
         .iter()
@@ -92,16 +192,16 @@ fn place_kernel(machine: &Platform<'_>, taken: &mut Spans) -> Result<u64, Fatal>
     let here = Span {
         base: file.base,
         size: header.image_size,
-    }
-    .to_pages();
+    };
+    let fits = |bank: &Span| Span::new(here.base, here.size).is_some() && bank.contains(here);
     let stays = file
         .base
         .checked_sub(header.text_offset)
         .is_some_and(|base| base % BLOCK == 0)
-        && machine.ram.iter().any(|bank| bank.contains(here))
+        && machine.ram.iter().any(fits)
         && !others.iter().any(|other| other.overlaps(here));
     let place = if stays {
-        here
+        here.to_pages()
     } else {
         let size = (header.text_offset + header.image_size).next_multiple_of(PAGE_SIZE);
         // Clear of the file too: the copy must not run over its source.
@@ -111,13 +211,11 @@ fn place_kernel(machine: &Platform<'_>, taken: &mut Spans) -> Result<u64, Fatal>
             base: room.base + header.text_offset,
             size: header.image_size,
         };
-        memory(image)[..file.size as usize].copy_from_slice(contents(file));
+        memory(image)[..file.size as usize].copy_from_slice(bytes);
         console::line(format_args!("host kernel moved to {image}"));
         image.to_pages()
     };
-    taken
-        .try_push(place)
-        .map_err(|_| Fatal::Missing(Missing::TooMany))?;
+    take(taken, place)?;
     cache::clean_invalidate(place.base, file.size);
     cache::invalidate_instructions();
     Ok(if stays {

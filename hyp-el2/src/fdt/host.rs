@@ -1,124 +1,243 @@
 //! The device tree as the host gets it: its command line, its RAM disk, and no memory of Ward's.
 //!
 //! Ward's memory is taken out of the memory nodes, so that a host never believes it exists;
-//! reserving it would leave it in the host's linear map.
+//! reserving it would leave it in the host's linear map. Everything that Ward does not have to
+//! change stays as the boot loader wrote it.
+//!
+//! Nothing rests on the host's obedience: stage 2 keeps it from Ward's memory whatever its tree
+//! says, now or after memory is added. The tree is what lets an honest host run.
 
-use super::{Span, Spans, subtract};
-use dtoolkit::Node;
-use dtoolkit::fdt::Fdt;
-use dtoolkit::fdt_mut::{FdtMut, SliceBuffer};
+use super::memory::{Cells, RANGES, is_memory};
+use super::{Missing, Span, Spans, chosen, subtract};
+use dtoolkit::fdt::{Fdt, FdtNode};
+use dtoolkit::fdt_mut::{FdtMut, FdtNodeMut, SliceBuffer};
+use dtoolkit::standard::NodeStandard;
+use dtoolkit::{Node, Property, ToPropertyValue};
 
-/// Room that editing may need beyond the tree's own size.
+/// Room that editing may need beyond the tree's own size and the command line.
 pub const SLACK: usize = 16 * 1024;
 
 /// The tree could not be edited: damaged, in an unknown form, or no room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EditFailed;
 
+impl From<Missing> for EditFailed {
+    fn from(_: Missing) -> Self {
+        EditFailed
+    }
+}
+
 /// What changes for the host.
 #[derive(Clone, Debug)]
 pub struct Changes<'a> {
     /// Ranges that are not the host's memory.
     pub hidden: &'a [Span],
-    /// The host's command line.
+    /// The host's command line; none: as found.
     pub bootargs: Option<&'a str>,
-    /// The host's RAM disk.
+    /// The host's RAM disk; none: it has none, whatever the tree said.
     pub ramdisk: Option<Span>,
 }
 
-fn set<T: dtoolkit::ToPropertyValue>(
-    fdt: &mut FdtMut<SliceBuffer<'_>>,
-    path: &str,
-    name: &str,
-    value: T,
-) -> Result<(), EditFailed> {
-    let mut node = fdt.find_node_mut(path).ok_or(EditFailed)?;
-    node.remove_property(name);
-    node.add_property(name, value).map_err(|_| EditFailed)?;
+type Buffer<'a> = SliceBuffer<'a>;
+type Tree<'a> = FdtMut<Buffer<'a>>;
+
+/// Properties of `/chosen` for the RAM disk.
+const INITRD: [&str; 2] = ["linux,initrd-start", "linux,initrd-end"];
+/// Ranges in `/chosen` to which a crash kernel keeps, in the root's cells. Linux adds all but the
+/// first to its memory.
+const USABLE: &str = "linux,usable-memory-range";
+
+/// Copies the tree to the start of `buffer` without the padding that loaders leave behind it.
+///
+/// # Errors
+/// [`EditFailed`] when it does not fit.
+pub fn copy(fdt: Fdt<'_>, buffer: &mut [u8]) -> Result<(), EditFailed> {
+    let data = fdt.data();
+    let used = used(data).ok_or(EditFailed)?;
+    buffer
+        .get_mut(..used)
+        .ok_or(EditFailed)?
+        .copy_from_slice(&data[..used]);
+    let size = u32::try_from(used).map_err(|_| EditFailed)?;
+    buffer[4..8].copy_from_slice(&size.to_be_bytes());
     Ok(())
 }
 
-/// Edits the tree at the start of `buffer`, whose rest is room to grow, and returns the bytes it
-/// then has. With [`SLACK`] bytes to spare all changes fit.
+/// Bytes of the tree without padding: the strings come last (checked by `parse`).
+fn used(data: &[u8]) -> Option<usize> {
+    let word = |at: usize| {
+        let bytes = data.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_be_bytes(bytes)).ok()
+    };
+    let end = word(12)?.checked_add(word(32)?)?;
+    (end <= data.len()).then_some(end)
+}
+
+/// Edits the tree that [`copy`] put at the start of `buffer`, whose rest is room to grow, and
+/// returns the bytes it then has. With [`SLACK`] bytes to spare, and the command line's, all changes fit.
 ///
 /// # Errors
 /// [`EditFailed`]; the buffer's contents are then of no use.
 pub fn edit(buffer: &mut [u8], changes: &Changes<'_>) -> Result<usize, EditFailed> {
-    let mut fdt = FdtMut::from_slice(buffer).map_err(|_| EditFailed)?;
+    // The tree is the start of the buffer.
+    let size = used(buffer).ok_or(EditFailed)?;
+    super::parse(&buffer[..size])?;
+    let mut fdt = FdtMut::from_slice_unchecked(buffer);
     hide(&mut fdt, changes.hidden)?;
+    timers(&mut fdt)?;
+    if fdt.find_node_mut("/chosen").is_none() {
+        add_chosen(&mut fdt)?;
+    }
+    let mut chosen = fdt.find_node_mut("/chosen").ok_or(EditFailed)?;
     if let Some(bootargs) = changes.bootargs {
-        set(&mut fdt, "/chosen", "bootargs", bootargs)?;
+        set(&mut chosen, "bootargs", bootargs)?;
     }
-    if let Some(ramdisk) = changes.ramdisk {
-        set(&mut fdt, "/chosen", "linux,initrd-start", ramdisk.base)?;
-        set(&mut fdt, "/chosen", "linux,initrd-end", ramdisk.end())?;
+    match changes.ramdisk {
+        Some(ramdisk) => {
+            set(&mut chosen, INITRD[0], ramdisk.base)?;
+            set(&mut chosen, INITRD[1], ramdisk.end())?;
+        }
+        None => INITRD.iter().for_each(|name| remove(&mut chosen, name)),
     }
+    remove_modules(&mut chosen);
     Ok(fdt.as_read_only().data().len())
 }
 
-/// Rewrites `reg` of every memory node without the hidden ranges.
-fn hide(fdt: &mut FdtMut<SliceBuffer<'_>>, hidden: &[Span]) -> Result<(), EditFailed> {
-    let mut nth = 0;
-    while let Some((cells, spans, changed)) = memory_node(fdt.as_read_only(), nth, hidden)? {
-        if changed {
-            let mut reg = [0; 16 * super::MAX_SPANS];
-            let len = encode(&spans, cells, &mut reg)?;
-            let mut root = fdt.root_mut();
-            let mut children = root.children_mut();
-            let mut seen = 0;
-            while let Some(mut node) = children.next() {
-                if !is_memory(&node.as_read_only()) {
-                    continue;
-                }
-                if seen == nth {
-                    node.remove_property("reg");
-                    node.add_property("reg", &reg[..len])
-                        .map_err(|_| EditFailed)?;
-                    break;
-                }
-                seen += 1;
-            }
+fn remove(node: &mut FdtNodeMut<'_, Buffer<'_>>, name: &str) {
+    // A damaged tree may have it twice.
+    while node.remove_property(name) {}
+}
+
+pub(super) fn set<T: ToPropertyValue>(
+    node: &mut FdtNodeMut<'_, Buffer<'_>>,
+    name: &str,
+    value: T,
+) -> Result<(), EditFailed> {
+    remove(node, name);
+    node.add_property(name, value).map_err(|_| EditFailed)?;
+    Ok(())
+}
+
+/// The host keeps to the physical timer; see [`super::timer`].
+fn timers(fdt: &mut Tree<'_>) -> Result<(), EditFailed> {
+    let mut root = fdt.root_mut();
+    let mut children = root.children_mut();
+    while let Some(mut node) = children.next() {
+        let names = ["arm,armv8-timer", "arm,armv7-timer"];
+        if names
+            .iter()
+            .any(|name| node.as_read_only().is_compatible(name))
+        {
+            return super::timer::hide_virtual(&mut node);
         }
-        nth += 1;
     }
     Ok(())
 }
 
-fn is_memory(node: &dtoolkit::fdt::FdtNode<'_>) -> bool {
-    super::value(node, "device_type") == Some(b"memory\0")
-}
-
-/// Cells of address and size, ranges left, and whether that differs, of the `nth` memory node.
-type MemoryNode = ((u32, u32), Spans, bool);
-
-fn memory_node(
-    fdt: Fdt<'_>,
-    nth: usize,
-    hidden: &[Span],
-) -> Result<Option<MemoryNode>, EditFailed> {
-    use dtoolkit::standard::NodeStandard;
-    let root = fdt.root();
-    let space = root.address_space();
-    let Some(node) = root.children().filter(is_memory).nth(nth) else {
-        return Ok(None);
-    };
-    let mut spans: Spans = super::spans_of(node).take(super::MAX_SPANS).collect();
-    let before = spans.clone();
-    for &hole in hidden {
-        subtract(&mut spans, hole).map_err(|_| EditFailed)?;
+/// The kernel and the RAM disk are no modules for the host: it has them already.
+fn remove_modules(chosen: &mut FdtNodeMut<'_, Buffer<'_>>) {
+    loop {
+        let mut children = chosen.children_mut();
+        let taken = loop {
+            match children.next() {
+                Some(node) if chosen::is_taken(&node.as_read_only()) => break node,
+                Some(_) => {}
+                None => return,
+            }
+        };
+        taken.remove();
     }
-    let changed = spans != before;
-    Ok(Some((
-        (space.address_cells, space.size_cells),
-        spans,
-        changed,
-    )))
 }
 
-fn encode(spans: &Spans, cells: (u32, u32), out: &mut [u8]) -> Result<usize, EditFailed> {
+/// Gives the root an empty node `/chosen`. The crate adds properties but no nodes; a property of
+/// four bytes has the size of an empty node with a name of six letters.
+fn add_chosen(fdt: &mut Tree<'_>) -> Result<(), EditFailed> {
+    const HEADER: usize = 12;
+    let mut root = fdt.root_mut();
+    let room = root
+        .add_property("bootargs", 0_u32)
+        .map_err(|_| EditFailed)?;
+    let at = room.as_read_only().value().as_ptr() as usize;
+    let data = fdt.data_mut();
+    let at = at - data.as_ptr() as usize - HEADER;
+    // FDT_BEGIN_NODE, the name, FDT_END_NODE (Devicetree Specification 5.4.1).
+    data[at..at + HEADER + 4].copy_from_slice(b"\0\0\0\x01chosen\0\0\0\0\0\x02");
+    Ok(())
+}
+
+/// Takes the hidden ranges out of everything that a host takes for memory, and looks again.
+fn hide(fdt: &mut Tree<'_>, hidden: &[Span]) -> Result<(), EditFailed> {
+    while let Some(left) = visible(fdt.as_read_only(), hidden)? {
+        let mut reg = [0; 16 * super::MAX_SPANS];
+        let len = encode(&left.spans, left.cells, &mut reg)?;
+        let mut root = fdt.root_mut();
+        let mut children = root.children_mut();
+        let mut at = 0;
+        while let Some(mut node) = children.next() {
+            if at == left.child {
+                set(&mut node, left.name, &reg[..len])?;
+                break;
+            }
+            at += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A property that names hidden memory, and what it is to hold instead.
+struct Visible {
+    /// Number of the node among the root's children.
+    child: usize,
+    name: &'static str,
+    cells: Cells,
+    spans: Spans,
+}
+
+/// The first property that names hidden memory.
+fn visible(fdt: Fdt<'_>, hidden: &[Span]) -> Result<Option<Visible>, EditFailed> {
+    let cells = Cells::of(fdt)?;
+    for (child, node) in fdt.root().children().enumerate() {
+        for &name in ranges_in(&node) {
+            let Some(ranges) = cells.ranges(&node, name)? else {
+                continue;
+            };
+            let mut spans = Spans::new();
+            for span in ranges {
+                spans.try_push(span?).map_err(|_| EditFailed)?;
+            }
+            let shown = |span: &Span| hidden.iter().any(|hole| hole.overlaps(*span));
+            if !spans.iter().any(shown) {
+                continue;
+            }
+            for &hole in hidden {
+                subtract(&mut spans, hole)?;
+            }
+            return Ok(Some(Visible {
+                child,
+                name,
+                cells,
+                spans,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// The properties of a child of the root that name memory.
+fn ranges_in(node: &FdtNode<'_>) -> &'static [&'static str] {
+    if is_memory(node) {
+        &RANGES
+    } else if node.name_without_address() == "chosen" {
+        &[USABLE]
+    } else {
+        &[]
+    }
+}
+
+fn encode(spans: &Spans, cells: Cells, out: &mut [u8]) -> Result<usize, EditFailed> {
     let mut len = 0;
     for span in spans {
-        for (value, cells) in [(span.base, cells.0), (span.size, cells.1)] {
+        for (value, cells) in [(span.base, cells.address), (span.size, cells.size)] {
             let bytes = value.to_be_bytes();
             let bytes = match cells {
                 1 if value >> 32 == 0 => &bytes[4..],

@@ -1,5 +1,9 @@
 //! Device trees of the shape QEMU `virt` and boards have, built here.
 
+mod fuzz;
+mod reader;
+mod trees;
+
 use super::host::{Changes, SLACK, edit};
 use super::*;
 use dtoolkit::ToPropertyValue;
@@ -83,14 +87,14 @@ fn virt() -> DeviceTree {
 
 fn discover(tree: &DeviceTree) -> Result<(Spans, Vec<u64>), Missing> {
     let blob = tree.to_dtb();
-    let fdt = Fdt::new(&blob).unwrap();
+    let fdt = parse(&blob).unwrap();
     Platform::discover(fdt).map(|found| (found.ram, found.cpus.to_vec()))
 }
 
 #[test]
 fn finds_the_machine() {
     let blob = virt().to_dtb();
-    let fdt = Fdt::new(&blob).unwrap();
+    let fdt = parse(&blob).unwrap();
     assert_eq!(console(fdt).unwrap().base, 0x0900_0000);
     let found = Platform::discover(fdt).unwrap();
     assert_eq!(
@@ -108,15 +112,16 @@ fn finds_the_machine() {
             size: 0xf6_0000
         }
     );
+    let kernel = found.modules.kernel.unwrap();
     assert_eq!(
-        found.kernel.span,
+        kernel.span,
         Span {
             base: 0x5000_0000,
             size: 0x1000
         }
     );
-    assert_eq!(found.kernel.bootargs, Some("quiet"));
-    assert_eq!(found.ramdisk.unwrap().span.base, 0x5100_0000);
+    assert_eq!(kernel.bootargs, Some("quiet"));
+    assert_eq!(found.modules.ramdisk.unwrap().base, 0x5100_0000);
 }
 
 #[test]
@@ -126,7 +131,6 @@ fn says_what_is_missing() {
         ("memory@40000000", Missing::Memory),
         ("intc@8000000", Missing::Gic),
         ("cpus", Missing::Cpus),
-        ("chosen", Missing::Kernel),
     ] {
         let mut tree = virt();
         tree.root.remove_child(name).unwrap();
@@ -134,10 +138,7 @@ fn says_what_is_missing() {
     }
     let mut tree = virt();
     tree.root.remove_child("pl011@9000000").unwrap();
-    assert_eq!(
-        console(Fdt::new(&tree.to_dtb()).unwrap()),
-        Err(Missing::Console)
-    );
+    assert_eq!(console(parse(&tree.to_dtb()).unwrap()), None);
     let mut tree = virt();
     tree.root
         .child_mut("psci")
@@ -145,7 +146,7 @@ fn says_what_is_missing() {
         .property_mut("method")
         .unwrap()
         .set_value("hvc");
-    assert_eq!(discover(&tree).unwrap_err(), Missing::Psci);
+    assert_eq!(discover(&tree).unwrap_err(), Missing::PsciHvc);
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn memory_that_nobody_may_map_is_no_ram() {
     all.add_child(node("pool@49000000", &[("reg", &pool)]));
     tree.root.add_child(all);
     let blob = tree.to_dtb();
-    let found = Platform::discover(Fdt::new(&blob).unwrap()).unwrap();
+    let found = Platform::discover(parse(&blob).unwrap()).unwrap();
     assert_eq!(
         found.ram[..],
         [
@@ -215,7 +216,7 @@ fn the_host_does_not_see_wards_memory() {
         },
     )
     .unwrap();
-    let fdt = Fdt::new(&buffer[..len]).unwrap();
+    let fdt = parse(&buffer[..len]).unwrap();
     let found = Platform::discover(fdt).unwrap();
     assert_eq!(
         found.ram[..],
@@ -240,8 +241,9 @@ fn the_host_does_not_see_wards_memory() {
         value(&chosen, "linux,initrd-end"),
         Some(&0x5100_2000_u64.to_be_bytes()[..])
     );
-    // Modules are passed on.
-    assert_eq!(found.kernel.span.base, 0x5000_0000);
+    // The host has them already.
+    assert_eq!(found.modules.kernel, None);
+    assert_eq!(found.modules.ramdisk, ramdisk);
 }
 
 #[test]
@@ -274,4 +276,241 @@ fn subtracts_from_each_side() {
     assert_eq!(rest(0x4000, 0x9000), [(0x1000, 0x4000)]);
     assert_eq!(rest(0x2000, 0x1000), [(0x1000, 0x2000), (0x3000, 0x5000)]);
     assert_eq!(rest(0, 0x9000), []);
+}
+
+/// A tree with a bus in it: the addresses of its children are not the CPU's.
+fn with_bus(ranges: Option<&[u8]>) -> DeviceTree {
+    let mut tree = virt();
+    tree.root.remove_child("pl011@9000000").unwrap();
+    let one = cells(&[1]);
+    let mut soc = node("soc", &[("#address-cells", &one), ("#size-cells", &one)]);
+    if let Some(ranges) = ranges {
+        soc.add_property(property("ranges", ranges));
+    }
+    let uart = cells(&[0x7e20_1000, 0x200]);
+    soc.add_child(node(
+        "serial@7e201000",
+        &[("reg", &uart), ("compatible", b"arm,pl011\0")],
+    ));
+    tree.root.add_child(soc);
+    let mut aliases = DeviceTreeNode::new("aliases").unwrap();
+    aliases.add_property(property("serial0", "/soc/serial@7e201000"));
+    tree.root.add_child(aliases);
+    let chosen = tree.root.child_mut("chosen").unwrap();
+    let path = chosen.property_mut("stdout-path").unwrap();
+    path.set_value("serial0:115200n8");
+    tree
+}
+
+#[test]
+fn buses_translate_addresses() {
+    let uart = |ranges: Option<&[u8]>| {
+        let blob = with_bus(ranges).to_dtb();
+        console(parse(&blob).unwrap()).map(|uart| uart.base)
+    };
+    let moved = cells(&[
+        0x7c00_0000,
+        0,
+        0xfc00_0000,
+        0x0200_0000,
+        0x7e00_0000,
+        0,
+        0xfe00_0000,
+        0x0180_0000,
+    ]);
+    assert_eq!(uart(Some(&moved)), Some(0xfe20_1000));
+    // The same addresses, no way through, and a bus that ends before it.
+    assert_eq!(uart(Some(b"")), Some(0x7e20_1000));
+    assert_eq!(uart(None), None);
+    assert_eq!(uart(Some(&moved[..16])), None);
+    let short = cells(&[0x7e00_0000, 0, 0xfe00_0000, 0x0020_1100]);
+    assert_eq!(uart(Some(&short)), None);
+}
+
+#[test]
+fn other_uarts_are_left_alone() {
+    let mut tree = with_bus(Some(b""));
+    let soc = tree.root.child_mut("soc").unwrap();
+    let reg = cells(&[0x7e21_5040, 0x40]);
+    let kind = b"brcm,bcm2835-aux-uart\0";
+    soc.add_child(node(
+        "serial@7e215040",
+        &[("reg", &reg), ("compatible", kind)],
+    ));
+    let path = |path: &str| {
+        let mut tree = tree.clone();
+        let chosen = tree.root.child_mut("chosen").unwrap();
+        chosen.property_mut("stdout-path").unwrap().set_value(path);
+        console(parse(&tree.to_dtb()).unwrap()).map(|uart| uart.base)
+    };
+    assert_eq!(path("/soc/serial@7e215040:115200n8"), None);
+    // A name that leads nowhere names nothing.
+    assert_eq!(path("serial7"), Some(0x7e20_1000));
+}
+
+#[test]
+fn machines_that_ward_does_not_drive_are_named() {
+    let mut tree = virt();
+    let gic = tree.root.child_mut("intc@8000000").unwrap();
+    gic.property_mut("compatible")
+        .unwrap()
+        .set_value("arm,gic-400");
+    assert_eq!(discover(&tree).unwrap_err(), Missing::GicV2);
+    let mut tree = virt();
+    tree.root.remove_child("psci").unwrap();
+    let cpus = tree.root.child_mut("cpus").unwrap();
+    let cpu = cpus.child_mut("cpu@100").unwrap();
+    cpu.add_property(property("enable-method", "spin-table"));
+    assert_eq!(discover(&tree).unwrap_err(), Missing::SpinTable);
+}
+
+/// `virt` with its memory node changed.
+fn with_memory(change: impl FnOnce(&mut DeviceTreeNode)) -> DeviceTree {
+    let mut tree = virt();
+    change(tree.root.child_mut("memory@40000000").unwrap());
+    tree
+}
+
+#[test]
+fn memory_that_cannot_be_read_is_refused() {
+    let reg = |words: &[u32]| {
+        let value = cells(words);
+        with_memory(|node| node.property_mut("reg").unwrap().set_value(&value[..]))
+    };
+    let cases = [
+        (reg(&[0, 0x4000_0000, 0]), Missing::BadMemory),
+        (reg(&[u32::MAX, 0, 1, 0]), Missing::BadMemory),
+        (reg(&[0, 0x4000_0000, 0, 0x800]), Missing::Memory),
+        (
+            with_memory(|node| node.add_property(property("status", "disabled"))),
+            Missing::Memory,
+        ),
+    ];
+    for (tree, missing) in cases {
+        assert_eq!(discover(&tree).unwrap_err(), missing);
+    }
+    let mut tree = virt();
+    let three = cells(&[3]);
+    let property = tree.root.property_mut("#address-cells").unwrap();
+    property.set_value(&three[..]);
+    assert_eq!(discover(&tree).unwrap_err(), Missing::Cells);
+    // Older kernels find it, newer ones do not.
+    let mut tree = virt();
+    let ram = cells(&[0, 0x8000_0000, 0, 0x4000_0000]);
+    let nested = node("memory@0", &[("reg", &ram), ("device_type", b"memory\0")]);
+    tree.root.child_mut("cpus").unwrap().add_child(nested);
+    assert_eq!(discover(&tree).unwrap_err(), Missing::NestedMemory);
+    // 33 ranges.
+    let many: Vec<u32> = (0..33).flat_map(|n| [n + 1, 0, 0, 0x1000]).collect();
+    assert_eq!(discover(&reg(&many)).unwrap_err(), Missing::TooMany);
+}
+
+#[test]
+fn banks_are_joined_and_sorted() {
+    let reg = cells(&[
+        0,
+        0x8000_0000,
+        0,
+        0x1000,
+        0,
+        0x4000_0000,
+        0,
+        0x2000,
+        0,
+        0x4000_1000,
+        0,
+        0x3000,
+    ]);
+    let tree = with_memory(|node| node.property_mut("reg").unwrap().set_value(&reg[..]));
+    let spans = [(0x4000_0000, 0x4000), (0x8000_0000, 0x1000)];
+    let spans = spans.map(|(base, size)| Span { base, size });
+    assert_eq!(discover(&tree).unwrap().0[..], spans);
+}
+
+const HOLE: Span = Span {
+    base: 0x4020_0000,
+    size: 0x8_0000,
+};
+
+/// What an independent reader takes for memory after the edit.
+fn memory_after(tree: &DeviceTree) -> Vec<(u64, u64)> {
+    let changes = Changes {
+        hidden: &[HOLE],
+        bootargs: None,
+        ramdisk: None,
+    };
+    let blob = trees::edited(&tree.to_dtb(), &changes).unwrap();
+    let spans = reader::Tree::read(&blob).unwrap().memory();
+    spans.iter().map(|span| (span.base, span.end())).collect()
+}
+
+#[test]
+fn every_property_that_names_memory_is_edited() {
+    let usable = cells(&[0, 0x4000_0000, 0, 0x1000_0000]);
+    let mut tree =
+        with_memory(|node| node.add_property(property("linux,usable-memory", &usable[..])));
+    let chosen = tree.root.child_mut("chosen").unwrap();
+    let crash = cells(&[0, 0x4024_0000, 0, 0x10_0000]);
+    chosen.add_property(property("linux,usable-memory-range", &crash[..]));
+    assert_eq!(
+        memory_after(&tree),
+        [
+            (0x4000_0000, 0x4020_0000),
+            (0x4028_0000, 0x8000_0000),
+            (0x4000_0000, 0x4020_0000),
+            (0x4028_0000, 0x5000_0000),
+            (0x4028_0000, 0x4034_0000),
+        ]
+    );
+    // A disabled node may be enabled by the host.
+    let tree = with_memory(|node| node.add_property(property("status", "disabled")));
+    let parts = [(0x4000_0000, 0x4020_0000), (0x4028_0000, 0x8000_0000)];
+    assert_eq!(memory_after(&tree), parts);
+}
+
+#[test]
+fn chosen_is_made_where_there_is_none() {
+    let mut tree = virt();
+    tree.root.remove_child("chosen").unwrap();
+    let changes = Changes {
+        hidden: &[HOLE],
+        bootargs: Some("a b"),
+        ramdisk: Some(HOLE),
+    };
+    let blob = tree.to_dtb();
+    let before = reader::Tree::read(&blob).unwrap();
+    let after = reader::Tree::read(&trees::edited(&blob, &changes).unwrap()).unwrap();
+    assert_eq!(after.property("/chosen", "bootargs"), Some(&b"a b\0"[..]));
+    let nodes = |tree: &reader::Tree| tree.nodes().map(str::to_owned).collect::<Vec<_>>();
+    let mut left = nodes(&after);
+    left.retain(|path| path != "/chosen");
+    assert_eq!(left, nodes(&before));
+    Platform::discover(parse(&trees::edited(&blob, &changes).unwrap()).unwrap()).unwrap();
+}
+
+#[test]
+fn a_ram_disk_of_the_boot_loaders_is_taken_and_a_stale_one_goes() {
+    let mut tree = virt();
+    let chosen = tree.root.child_mut("chosen").unwrap();
+    chosen.remove_child("module@51000000").unwrap();
+    let (start, end) = (cells(&[0x5200_0000]), cells(&[0, 0x5200_3000]));
+    chosen.add_property(property("linux,initrd-start", &start[..]));
+    chosen.add_property(property("linux,initrd-end", &end[..]));
+    chosen.add_property(property("kaslr-seed", &start[..]));
+    let blob = tree.to_dtb();
+    let found = Platform::discover(parse(&blob).unwrap()).unwrap();
+    let ramdisk = Span {
+        base: 0x5200_0000,
+        size: 0x3000,
+    };
+    assert_eq!(found.modules.ramdisk, Some(ramdisk));
+    let changes = Changes {
+        hidden: &[],
+        bootargs: None,
+        ramdisk: None,
+    };
+    let after = reader::Tree::read(&trees::edited(&blob, &changes).unwrap()).unwrap();
+    assert_eq!(after.property("/chosen", "linux,initrd-start"), None);
+    assert_eq!(after.property("/chosen", "linux,initrd-end"), None);
+    assert_eq!(after.property("/chosen", "kaslr-seed"), Some(&start[..]));
 }
