@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{abi, bench, demo, host, image, linux, setup, test};
+use crate::{abi, bench, demo, host, image, linux, setup, test, trees};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -37,6 +37,7 @@ enum Task {
     Test(test::TestArgs),
     Bench(bench::BenchArgs),
     Abi(abi::AbiArgs),
+    Trees(trees::TreesArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -49,6 +50,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Task::Demo(args) => demo::run(&args)?,
         Task::Bench(args) => bench::run(&args)?,
         Task::Abi(args) => abi::run(&args)?,
+        Task::Trees(args) => trees::run(&args)?,
         // Its last line of output is the count, so it reports failures itself.
         Task::Test(args) => return test::run(&args),
     }

@@ -20,6 +20,7 @@ mod qemu;
 mod run;
 mod setup;
 mod test;
+mod trees;
 
 use std::process::ExitCode;
 
