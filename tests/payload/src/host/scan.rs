@@ -50,7 +50,8 @@ pub(crate) fn run_searched(vm: u64, vcpu: u64, run_page: u64) -> Outcome<(i64, u
             "a secret of the guest in {name}: {:#x}",
             after[n]
         );
-        // A guest's armed timer stays armed, in the host's time, so that the host can wake it.
+        // A guest's armed timer stays armed, in the host's time, so that the host can wake it
+        // (looked at below).
         ensure!(
             after[n] == system[n] || name.starts_with("CNTV_"),
             "{name} changed over vcpu_run: {:#x} to {:#x}",
@@ -58,6 +59,7 @@ pub(crate) fn run_searched(vm: u64, vcpu: u64, run_page: u64) -> Outcome<(i64, u
             after[n]
         );
     }
+    timer_leaves_its_deadline_at_most()?;
     ensure!(
         registers::has_pauth().then(registers::pauth_keys) == keys,
         "pointer-authentication keys changed over vcpu_run"
@@ -71,4 +73,20 @@ pub(crate) fn run_searched(vm: u64, vcpu: u64, run_page: u64) -> Outcome<(i64, u
         );
     }
     Ok((found.x[0] as i64, found.x[1]))
+}
+
+/// The virtual timer after a run: armed and not masked, or off without a trace of a deadline.
+fn timer_leaves_its_deadline_at_most() -> Outcome {
+    match read_sysreg!("cntv_ctl_el0") & 3 {
+        1 => Ok(()),
+        0 => {
+            same!(
+                read_sysreg!("cntv_cval_el0"),
+                0,
+                "deadline of a timer that is off"
+            );
+            Ok(())
+        }
+        control => fail!("CNTV_CTL_EL0 is {control} after vcpu_run"),
+    }
 }

@@ -6,6 +6,12 @@ pub(crate) fn now() -> u64 {
     read_sysreg!("cntvct_el0")
 }
 
+/// The physical count, ordered likewise.
+pub(crate) fn physical() -> u64 {
+    super::cpu::isb();
+    read_sysreg!("cntpct_el0")
+}
+
 /// Ticks per second.
 pub(crate) fn frequency() -> u64 {
     read_sysreg!("cntfrq_el0")

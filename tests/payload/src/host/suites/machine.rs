@@ -1,10 +1,12 @@
 //! The machine as the host finds it: memory, holes, devices, other CPUs.
 
+use crate::host::calls::{ok, refused};
 use crate::host::env::Env;
 use crate::host::tally::{Test, smp_test, test};
 use crate::host::text::Outcome;
 use crate::host::{attack, others};
-use crate::rt::{memory, pages, probe, registers, smp};
+use crate::rt::{cpu, gic, memory, pages, probe, registers, smp, time};
+use hyp_core::abi::{Call, Error};
 
 /// The tests.
 pub(super) const TESTS: &[Test] = &[
@@ -15,6 +17,7 @@ pub(super) const TESTS: &[Test] = &[
         wards_memory_everywhere,
     ),
     test("holes-abort-and-devices-work", holes),
+    test("virtual-timer-is-the-hosts", virtual_timer),
     test("no-el2-registers", no_el2),
     test("forbidden-smc-refused", forbidden_smc),
 ];
@@ -69,6 +72,41 @@ fn holes(env: &Env) -> Outcome {
             .ok(),
         Some(3),
         "GICD_PIDR2"
+    );
+    Ok(())
+}
+
+/// A host that runs no guest has the virtual timer to itself, as a stock Linux wants it.
+fn virtual_timer(env: &Env) -> Outcome {
+    let far = time::now() + 1000 * time::frequency();
+    write_sysreg!("cntv_cval_el0", far);
+    write_sysreg!("cntv_ctl_el0", 1);
+    for _ in 0..10 {
+        ok(Call::Version, &[])?;
+        refused(Call::VmPowerOff, &[1], Error::NotFound)?;
+        attack::must_abort(env.ward, "Ward's memory")?;
+        let _ = probe::smc(0x8400_0000);
+    }
+    let (control, deadline) = (read_sysreg!("cntv_ctl_el0"), read_sysreg!("cntv_cval_el0"));
+    same!((control & 3, deadline), (1, far), "CNTV_CTL and CNTV_CVAL");
+    let (before, physical, after) = (time::now(), time::physical(), time::now());
+    ensure!(
+        before <= physical && physical <= after,
+        "the virtual count {before:#x} is not the physical one {physical:#x}"
+    );
+    // And it fires.
+    let fired = gic::count(gic::VIRTUAL_TIMER);
+    gic::arm_virtual_timer(time::ticks_of_us(100));
+    let limit = time::now() + 10 * time::frequency();
+    while gic::count(gic::VIRTUAL_TIMER) == fired && time::now() < limit {
+        cpu::take_interrupts();
+    }
+    write_sysreg!("cntv_ctl_el0", 0);
+    write_sysreg!("cntv_cval_el0", 0);
+    same!(
+        gic::count(gic::VIRTUAL_TIMER),
+        fired + 1,
+        "interrupts of the virtual timer"
     );
     Ok(())
 }
