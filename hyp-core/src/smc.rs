@@ -4,7 +4,7 @@
 //! under Ward; a few queries and the workarounds that act on the calling CPU alone pass through;
 //! everything else could have the firmware act on memory that is not the host's, and is refused.
 
-use crate::abi::smccc::{self, psci};
+use crate::abi::smccc::{self, psci, trng};
 
 /// What becomes of an SMC of the host's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,10 +17,17 @@ pub enum HostSmc {
     Refuse,
 }
 
-/// Functions that touch no memory and no other CPU (DEN0028 7).
-const FORWARDED: [u32; 5] = [
+/// Functions that touch no memory and no other CPU (DEN0028 7; entropy: DEN0098, in registers).
+const FORWARDED: [u32; 12] = [
     smccc::SMCCC_VERSION,
     smccc::SMCCC_ARCH_FEATURES,
+    smccc::SMCCC_ARCH_SOC_ID,
+    smccc::SMCCC_ARCH_WORKAROUND_4,
+    trng::VERSION,
+    trng::FEATURES,
+    trng::GET_UUID,
+    trng::RND,
+    trng::RND64,
     smccc::SMCCC_ARCH_WORKAROUND_1,
     smccc::SMCCC_ARCH_WORKAROUND_2,
     smccc::SMCCC_ARCH_WORKAROUND_3,
@@ -68,16 +75,20 @@ mod tests {
         for id in FORWARDED {
             assert_eq!(host_smc(id.into()), HostSmc::Forward);
         }
-        // TRNG, SDEI, FF-A, SiP, OEM, trusted OS, and the neighbours of what passes.
+        // SDEI, FF-A, SiP, OEM, trusted OS, and the neighbours of what passes.
         for id in [
             0x8400_0020,
-            0x8400_0050,
+            0x8400_004f,
+            0x8400_0054,
+            0xc400_0050,
             0xc400_0020,
             0x8400_0060,
             0x8200_0000,
             0x8300_0000,
             0xb200_0000,
-            0x8000_0002,
+            0x8000_0003,
+            0x8000_0005,
+            0xc000_0001,
             0x7fff_ffff,
             0x83ff_ffff,
             0,

@@ -25,6 +25,31 @@ fn host_leaf(scene: &Scene, pfn: u64) -> Option<Size> {
 const BLOCK: u64 = Plan::RAM_PAGE + 1024;
 
 #[test]
+fn the_host_starts_with_the_largest_leaves() {
+    let scene = Scene::default();
+    let setup = scene.world.inner().spec.setup.clone();
+    let is_hosts = |first: u64, frames: u64| {
+        let within = |range: &(u64, u64)| first >= range.0 && first + frames <= range.0 + range.1;
+        let meets = |range: &(u64, u64)| first < range.0 + range.1 && range.0 < first + frames;
+        setup.ram.iter().any(within) && !setup.hyp.iter().any(meets)
+    };
+    let mut seen = Vec::new();
+    for pfn in setup
+        .ram
+        .iter()
+        .flat_map(|&(first, frames)| first..first + frames)
+    {
+        let fits = |size: &Size| is_hosts(pfn & !(size.frames() - 1), size.frames());
+        let expected = [Size::Block1G, Size::Block2M, Size::Page]
+            .into_iter()
+            .find(fits);
+        assert_eq!(host_leaf(&scene, pfn), expected, "{pfn:#x}");
+        seen.extend(expected.filter(|size| !seen.contains(size)));
+    }
+    assert!(seen.len() >= 2, "{seen:?}");
+}
+
+#[test]
 fn one_page_of_a_block_comes_back_alone() {
     let scene = Scene::default();
     let vm = scene.protected(1);

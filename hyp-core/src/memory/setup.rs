@@ -6,6 +6,9 @@ use crate::config::{BootError, Config};
 use crate::machine::Machine;
 use crate::stage2::{Pool, Stage2};
 
+/// Leaves, the largest first.
+const SIZES: [Size; 3] = [Size::Block1G, Size::Block2M, Size::Page];
+
 impl<M: Machine> Memory<M> {
     /// Records Ward's frames as Ward's and all other RAM as the host's, and maps the latter in
     /// the host's stage 2 with the largest leaves that alignment allows.
@@ -59,32 +62,46 @@ impl<M: Machine> Memory<M> {
         for n in 0..pool.frames {
             memory.pool.push(machine, pool.first.add(n));
         }
+        let mut leaves = [0; SIZES.len()];
         for &range in config.ram.as_slice() {
-            memory.map_range(machine, config, range)?;
+            memory.map_range(machine, config, range, &mut leaves)?;
         }
+        let [huge, large, small] = leaves;
+        machine.console(format_args!(
+            "the host's memory: {huge} x 1 GiB, {large} x 2 MiB, {small} x 4 KiB"
+        ));
         Ok(memory)
     }
 
-    /// Maps what of `range` is not Ward's.
-    fn map_range(&mut self, machine: &M, config: &Config, range: Range) -> Result<(), BootError> {
+    /// Maps what of `range` is not Ward's, and counts the leaves, in the order of [`SIZES`].
+    fn map_range(
+        &mut self,
+        machine: &M,
+        config: &Config,
+        range: Range,
+        leaves: &mut [u64; SIZES.len()],
+    ) -> Result<(), BootError> {
         let mut at = range.first;
         while at < range.end() {
             if let Some(hole) = config.hyp.as_slice().iter().find(|hole| hole.contains(at)) {
                 at = hole.end();
                 continue;
             }
-            let size = [Size::Block1G, Size::Block2M]
+            let fits = |size: Size| {
+                let block = Range {
+                    first: at,
+                    frames: size.frames(),
+                };
+                at.0.is_multiple_of(size.frames())
+                    && config.ram.contains_all(block)
+                    && !config.hyp.overlaps(block)
+            };
+            let (size, count) = SIZES
                 .into_iter()
-                .find(|size| {
-                    let block = Range {
-                        first: at,
-                        frames: size.frames(),
-                    };
-                    at.0.is_multiple_of(size.frames())
-                        && config.ram.contains_all(block)
-                        && !config.hyp.overlaps(block)
-                })
-                .unwrap_or(Size::Page);
+                .zip(leaves.iter_mut())
+                .find(|(size, _)| fits(*size))
+                .expect("a page of RAM that is not Ward's fits itself");
+            *count += 1;
             let ipa = Ipa::identity(at);
             if !config.geometry.contains(ipa, size) {
                 return Err(BootError::Memory);
