@@ -23,6 +23,8 @@
 #define ARENA_FRAMES (1UL << ARENA_ORDER)
 #define BLOCK_FRAMES 512UL
 #define MAX_THREADS 16
+/* Pages that Ward has at the address it names: fewer than its image has. */
+#define WARD_PAGES 64
 
 /* x0..x7 of a call and of its answer. */
 struct words {
@@ -68,7 +70,7 @@ struct attacker {
 
 /* What all threads know. */
 struct target {
-	u64 ward; /* an address of Ward's */
+	u64 ward; /* the first of WARD_PAGES pages of Ward's */
 	u64 roots; /* frames of a VM's root table */
 	u64 max_vms;
 	struct arena pool; /* frames that random calls name */

@@ -24,7 +24,11 @@ static enum kind kind_of(u64 function)
 {
 	u64 number = function - WARD_CALL_VERSION;
 
-	return number < KIND_UNKNOWN ? number : KIND_UNKNOWN;
+	if (number <= WARD_CALL_VM_DESTROY - WARD_CALL_VERSION)
+		return number;
+	if (function >= WARD_CALL_SMMU_ALLOC && function <= WARD_CALL_LOAD_CRYPT_VCPU)
+		return number;
+	return KIND_UNKNOWN;
 }
 
 /* Makes a call as it stands. */

@@ -205,11 +205,11 @@ SYM_CODE_START_LOCAL(undefined)
 	try	".inst 0xd50c87df"	/* TLBI VMALLS12E1 */
 	try	".inst 0xd50c871f"	/* TLBI ALLE2 */
 	try	".inst 0xd50c7880"	/* AT S12E1R */
-	try	"mrs x0, s3_0_c10_c4_3"	/* LORC_EL1 */
-	try	"msr s3_0_c10_c4_0, x0"	/* LORSA_EL1 */
 	try	"mrs x0, s3_0_c9_c9_0"	/* PMSCR_EL1: profiling */
 	try	"mrs x0, s3_0_c9_c11_0"	/* TRBLIMITR_EL1: trace */
 others:
+	try	"mrs x0, s3_0_c10_c4_3"	/* LORC_EL1 */
+	try	"msr s3_0_c10_c4_0, x0"	/* LORSA_EL1 */
 	try	"mrs x0, s3_0_c0_c7_7"	/* an ID register that is none yet */
 	try	"mrs x0, s3_0_c0_c4_0"	/* ID_AA64PFR0_EL1 */
 	try	"mrs x0, s3_0_c0_c5_0"	/* ID_AA64DFR0_EL1 */

@@ -70,9 +70,9 @@ bool end_vm(struct attacker *a, u64 vm)
 	u64 cleared;
 	bool good = step(a, "vm_power_off", WARD(a, WARD_CALL_VM_POWER_OFF, NULL, vm));
 
-	/* Busy: somebody else's run of the vCPU is on its way out. */
+	/* Part of it frame by frame. Busy: a run of the vCPU is on its way out. */
 	if (good)
-		WARD(a, WARD_CALL_VM_CLEAR_RANGE, &cleared, vm, a->arena.pa, 512);
+		WARD(a, WARD_CALL_VM_CLEAR_RANGE, &cleared, vm, a->arena.pa + 40 * PAGE_SIZE, 16);
 	destroy(a, vm);
 	if (a->quiet) {
 		unsigned long missing = arena_collect(a, &a->arena);

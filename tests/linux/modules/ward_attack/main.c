@@ -19,7 +19,7 @@
 
 #define UID_FUNCTION 0x8600ff01
 /* Calls between two checks of the invariants, on each CPU. */
-#define CHECK_EVERY 4096
+#define CHECK_EVERY 1024
 #define FAILURES 16
 
 static char *bundle_path = "";
@@ -52,6 +52,16 @@ void fail(const char *name, const char *fmt, ...)
 	}
 	spin_unlock(&failures_lock);
 }
+
+/* One number of all threads', as it is now. */
+#define SUM(field)                                                             \
+	({                                                                     \
+		u64 all = 0;                                                   \
+		unsigned int thread;                                           \
+		for (thread = 0; thread < target.threads; thread++)            \
+			all += target.attackers[thread]->field;                \
+		all;                                                           \
+	})
 
 /* --- threads --- */
 
@@ -99,7 +109,7 @@ static void on_all(void (*work)(struct attacker *a))
 	}
 	for (n = 0; n < target.threads; n++)
 		while (!wait_for_completion_timeout(&jobs[n].done, 10 * HZ))
-			;
+			pr_info("ward_attack: %llu calls\n", SUM(calls));
 	kfree(jobs);
 }
 
@@ -299,15 +309,6 @@ static u64 sum(unsigned int kind, unsigned int result)
 	return sum;
 }
 
-#define SUM(field)                                                             \
-	({                                                                     \
-		u64 all = 0;                                                   \
-		unsigned int thread;                                           \
-		for (thread = 0; thread < target.threads; thread++)            \
-			all += target.attackers[thread]->field;                \
-		all;                                                           \
-	})
-
 static void show_histogram(struct seq_file *out)
 {
 	unsigned int kind, n;
@@ -323,9 +324,10 @@ static void show_histogram(struct seq_file *out)
 		seq_printf(out, "CALLS %-18s %7llu %6llu", names[kind] ?: "(unknown)",
 			   sum(kind, 0), sum(kind, 1));
 		for (n = 2; n < RESULTS; n++)
-			if (sum(kind, n))
-				seq_printf(out, " %s%u:%llu", n == RESULTS - 1 ? "other" : "-",
-					   n - 1, sum(kind, n));
+			if (sum(kind, n) && n == RESULTS - 1)
+				seq_printf(out, " other:%llu", sum(kind, n));
+			else if (sum(kind, n))
+				seq_printf(out, " -%u:%llu", n - 1, sum(kind, n));
 		seq_putc(out, '\n');
 	}
 }

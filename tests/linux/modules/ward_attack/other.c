@@ -23,7 +23,7 @@ static void psci(struct attacker *a)
 		0x8400000f, 0x84000013, 0xc4000014,
 	};
 	struct words w = { .x = { functions[below(a, ARRAY_SIZE(functions))] } };
-	u64 function = w.x[0], entry = target.ward + below(a, 1024) * PAGE_SIZE;
+	u64 function = w.x[0], entry = target.ward + below(a, WARD_PAGES) * PAGE_SIZE;
 
 	if (below(a, 3) == 0)
 		entry |= 1 + below(a, 3);
@@ -91,7 +91,7 @@ static void reg(struct attacker *a)
 /* A load or a store to Ward's memory, which nothing in this kernel maps. */
 static void touch(struct attacker *a)
 {
-	u64 pa = target.ward + below(a, 64) * PAGE_SIZE, value = 0, esr;
+	u64 pa = target.ward + below(a, WARD_PAGES) * PAGE_SIZE, value = 0, esr;
 	void __iomem *at = ioremap(pa, PAGE_SIZE);
 
 	if (!at)

@@ -65,7 +65,7 @@ static u64 argument(struct attacker *a)
 	case 2:
 		return edges[below(a, ARRAY_SIZE(edges))];
 	case 3:
-		return target.ward + below(a, 512) * PAGE_SIZE;
+		return target.ward + below(a, WARD_PAGES) * PAGE_SIZE;
 	case 4:
 		/* device pages of many machines */
 		device = below(a, 0x10000) * PAGE_SIZE;
