@@ -1,7 +1,7 @@
 //! What a host can read of Ward: facts, counters and the log.
 
 use hyp_core::abi::calls::{info, stat, vm_state};
-use hyp_core::abi::smccc::{KVM_FEATURES, KVM_MEM_SHARE, KVM_MEM_UNSHARE};
+use hyp_core::abi::smccc::{KVM_FEATURES, KVM_MEM_SHARE, KVM_MEM_UNSHARE, KVM_MMIO_GUARD};
 use hyp_core::abi::{Call, Error, VERSION};
 use ward_tests::fake::Step;
 use ward_tests::harness::{IMAGE, Plan, Scene};
@@ -249,8 +249,15 @@ fn a_piece_of_destruction_is_bounded_in_single_pages_too() {
 #[test]
 fn a_small_vm_is_destroyed_in_one_call() {
     let scene = Scene::default();
-    let vm = scene.vm(false, 1);
-    scene.map(vm, PAGE, 0).expect("mapped");
-    scene.call(Call::VmPowerOff, &[vm]).expect("off");
-    assert_eq!(destroy_once(&scene, vm), 0);
+    let normal = scene.vm(false, 1);
+    scene.map(normal, PAGE, 0).expect("mapped");
+    scene.call(Call::VmPowerOff, &[normal]).expect("off");
+    assert_eq!(destroy_once(&scene, normal), 0);
+    // A guarded page is a note, which keeps its table until the end.
+    let protected = scene.protected(1);
+    scene
+        .run(protected, 0, &[hvc(KVM_MMIO_GUARD, Plan::MMIO_PAGE)])
+        .expect("runs");
+    scene.call(Call::VmPowerOff, &[protected]).expect("off");
+    assert_eq!(destroy_once(&scene, protected), 0);
 }
