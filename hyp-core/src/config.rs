@@ -39,7 +39,7 @@ impl Config {
         let edges = 2 * (self.ram.as_slice().len() + self.hyp.as_slice().len()) as u64;
         // An edge inside a block costs a table at level 2 and one at level 3; a range may open a
         // table at level 1.
-        3 * edges + 64 + self.ram.frames() / 4096
+        3 * edges + 48 + self.ram.frames() / 4096
     }
 
     /// VM numbers to make slots for, the host's 0 included: what the VMID width allows, and no

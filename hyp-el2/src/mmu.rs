@@ -9,7 +9,7 @@ use crate::cpu::{dsb_ishst, get, isb};
 use core::cell::UnsafeCell;
 use hyp_core::addr::{PAGE_SIZE, Pfn};
 
-const POOL_TABLES: usize = 48;
+const POOL_TABLES: usize = 36;
 const VALID: u64 = 1;
 /// Bits 1:0 of a table descriptor and of a page at level 3 (DDI 0487 D8.3.1).
 const TABLE_OR_PAGE: u64 = 3;

@@ -1,9 +1,11 @@
 //! `cargo xtask image`: builds the EL2 image and the payloads, and checks what must hold of them.
 
+mod append;
 mod checks;
 mod elf;
 mod fp;
 mod test_image;
+mod unpack;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +13,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+pub(crate) use append::PayloadArgs;
 pub(crate) use checks::load_address;
 pub(crate) use elf::Sizes;
 pub(crate) use test_image::build as build_test;
+pub(crate) use unpack::unpack_kernel;
 
 use crate::run::{cargo, say};
 use crate::{paths, payload, run, setup};
@@ -27,8 +31,14 @@ Examples:
   cargo xtask image --test            also ward-test.bin, which a host can crash, and have
                                       check the invariants: for tests alone
 
+  cargo xtask image --payload Image --initrd initrd.gz --append 'console=ttyAMA0'
+                                      also ward-with-payload.bin: Ward and its host in one file.
+                                      The kernel may be packed (gzip, zstd, EFI zboot)
+
 Writes to target/ward/ (CARGO_TARGET_DIR is honoured):
   ward.elf, ward.bin      the EL2 image with symbols, and as a boot loader takes it
+  ward-with-payload.bin   with --payload: the image, the host's kernel, its RAM disk and command
+                          line; boots like ward.bin (QEMU: -kernel ward-with-payload.bin)
   testhost.bin, …         what QEMU boots beside it
   owner.key, owner.key.pub  made once; demo and tests sign their guest with it
 
@@ -46,6 +56,9 @@ pub(crate) struct ImageArgs {
     /// file that the environment's WARD_KEYS names, else target/ward/owner.key.pub]
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
+    /// What to append
+    #[command(flatten)]
+    pub(crate) payload: PayloadArgs,
 }
 
 /// The finished files.
@@ -105,7 +118,23 @@ pub(crate) fn run(args: &ImageArgs) -> Result<()> {
         paths::display(&images.ward),
         paths::display(&images.elf)
     );
+    if let Some(file) = with_payload(&images, &args.payload)? {
+        println!("image: {} with its host", paths::display(&file));
+    }
     Ok(())
+}
+
+/// Makes ward-with-payload.bin, if a payload is named.
+pub(crate) fn with_payload(images: &Images, payload: &PayloadArgs) -> Result<Option<PathBuf>> {
+    let ward = &images.ward;
+    let image = fs::read(ward).with_context(|| format!("cannot read {}", ward.display()))?;
+    let Some(bytes) = payload.build(&image)? else {
+        return Ok(None);
+    };
+    let file = paths::ward_dir()?.join("ward-with-payload.bin");
+    fs::write(&file, bytes)
+        .with_context(|| format!("cannot write {}: is the disk full?", file.display()))?;
+    Ok(Some(file))
 }
 
 /// Builds and checks everything that QEMU boots.

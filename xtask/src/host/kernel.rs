@@ -1,14 +1,15 @@
 //! Which kernel a host boots.
 
 use std::convert::Infallible;
-use std::fs::File;
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::image::unpack_kernel;
 use crate::linux::{self, LinuxArgs, stock};
+use crate::paths;
 
 /// The kernel that the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub(crate) struct Prepared {
 
 /// Builds, fetches or checks the kernel.
 pub(crate) fn prepare(choice: &Choice) -> Result<Prepared> {
-    let prepared = match choice {
+    let mut prepared = match choice {
         Choice::Small => {
             let small = linux::small(&LinuxArgs::default())?;
             Prepared {
@@ -74,23 +75,23 @@ pub(crate) fn prepare(choice: &Choice) -> Result<Prepared> {
             small: None,
         },
     };
-    check(&prepared.image)?;
+    prepared.image = unpacked(&prepared.image)?;
     Ok(prepared)
 }
 
-/// Ward takes nothing but an uncompressed arm64 `Image`.
-fn check(image: &Path) -> Result<()> {
-    let mut head = [0; 64];
-    File::open(image)
-        .and_then(|mut file| file.read_exact(&mut head))
-        .with_context(|| format!("cannot read the kernel {}", image.display()))?;
-    if &head[56..60] != b"ARM\x64" {
-        bail!(
-            "{} is no uncompressed arm64 Image: it has no `ARM\\x64` at byte 56",
-            image.display()
-        );
+/// Ward takes nothing but an unpacked arm64 `Image`: the file itself, or what is packed in it.
+fn unpacked(file: &Path) -> Result<PathBuf> {
+    let packed =
+        fs::read(file).with_context(|| format!("cannot read the kernel {}", file.display()))?;
+    let len = packed.len();
+    let image = unpack_kernel(packed)
+        .with_context(|| format!("{} is no kernel for Ward", file.display()))?;
+    if image.len() == len {
+        return Ok(file.into());
     }
-    Ok(())
+    let plain = paths::ward_dir()?.join("unpacked-kernel");
+    fs::write(&plain, image).with_context(|| format!("cannot write {}", plain.display()))?;
+    Ok(plain)
 }
 
 #[cfg(test)]
@@ -107,11 +108,11 @@ mod tests {
 
     #[test]
     fn what_is_no_kernel_is_refused() {
-        let error = check(Path::new(file!())).unwrap_err().to_string();
+        let error = unpacked(Path::new(file!())).unwrap_err().to_string();
         assert!(
             error.contains("cannot read") || error.contains("ARM"),
             "{error}"
         );
-        check(Path::new("/nonexistent")).unwrap_err();
+        unpacked(Path::new("/nonexistent")).unwrap_err();
     }
 }
