@@ -44,20 +44,27 @@ impl Archive {
         self.add(name, ModeFileType::Regular, 0o755, (0, 0), bytes)
     }
 
+    /// Adds a file.
+    fn file(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.add(name, ModeFileType::Regular, 0o644, (0, 0), bytes)
+    }
+
+    /// Adds a module, and returns the name it has there.
+    fn module(&mut self, file: &Path) -> Result<String> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.trim_end_matches(".xz").to_owned();
+        self.file(&format!("{MODULES}/{name}"), &stock::content(file)?)?;
+        Ok(name)
+    }
+
     /// Adds modules, and `modules/list` with their names in order of loading.
     fn modules(&mut self, files: &[PathBuf]) -> Result<()> {
         let mut list = String::new();
         for file in files {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let name = name.trim_end_matches(".xz");
-            let bytes = stock::content(file)?;
-            let path = format!("{MODULES}/{name}");
-            self.add(&path, ModeFileType::Regular, 0o644, (0, 0), &bytes)?;
-            list.push_str(name);
+            list.push_str(&self.module(file)?);
             list.push('\n');
         }
-        let path = format!("{MODULES}/list");
-        self.add(&path, ModeFileType::Regular, 0o644, (0, 0), list.as_bytes())
+        self.file(&format!("{MODULES}/list"), list.as_bytes())
     }
 
     fn add(
@@ -104,11 +111,37 @@ pub(crate) fn shell(busybox: &Path, modules: &[PathBuf], to: &Path) -> Result<()
     archive.finish(to)
 }
 
-/// An initramfs in which one program is everything.
-pub(crate) fn program(program: &Path, modules: &[PathBuf], to: &Path) -> Result<()> {
+/// What an initramfs for tests holds.
+pub(crate) struct Tests<'a> {
+    /// Its `/init`.
+    pub(crate) program: &'a Path,
+    /// busybox, for what takes many system calls to do.
+    pub(crate) busybox: &'a Path,
+    /// Modules that are loaded first, in this order.
+    pub(crate) modules: &'a [PathBuf],
+    /// Modules that a test may load.
+    pub(crate) spare: &'a [PathBuf],
+    /// A signed guest.
+    pub(crate) bundle: &'a Path,
+}
+
+/// An initramfs whose first program runs tests.
+pub(crate) fn tests(tests: &Tests<'_>, to: &Path) -> Result<()> {
+    let mut archive = Archive::new()?;
+    archive.program("init", &read(tests.program)?)?;
+    archive.program("bin/busybox", &read(tests.busybox)?)?;
+    archive.file("bundle", &read(tests.bundle)?)?;
+    for file in tests.spare {
+        archive.module(file)?;
+    }
+    archive.modules(tests.modules)?;
+    archive.finish(to)
+}
+
+/// An initramfs with one program and nothing else.
+pub(crate) fn only(program: &Path, to: &Path) -> Result<()> {
     let mut archive = Archive::new()?;
     archive.program("init", &read(program)?)?;
-    archive.modules(modules)?;
     archive.finish(to)
 }
 
@@ -121,8 +154,11 @@ mod tests {
     use super::*;
     use cpio::newc::Reader;
 
-    /// Name, mode, device and content of every entry.
-    fn entries(bytes: &[u8]) -> Vec<(String, u32, (u32, u32), Vec<u8>)> {
+    /// Name, mode, device and content of an entry.
+    type Entry = (String, u32, (u32, u32), Vec<u8>);
+
+    /// Every entry.
+    fn entries(bytes: &[u8]) -> Vec<Entry> {
         let (mut rest, mut found) = (bytes, Vec::new());
         loop {
             let mut reader = Reader::new(rest).unwrap();
@@ -146,8 +182,16 @@ mod tests {
         files
             .iter()
             .for_each(|file| fs::write(file, "elf").unwrap());
-        fs::write(dir.join("init"), "#!").unwrap();
-        program(&dir.join("init"), &files, &dir.join("out")).unwrap();
+        let init = dir.join("init");
+        fs::write(&init, "#!").unwrap();
+        let content = Tests {
+            program: &init,
+            busybox: &init,
+            modules: &files,
+            spare: &[],
+            bundle: &init,
+        };
+        tests(&content, &dir.join("out")).unwrap();
         let found = entries(&fs::read(dir.join("out")).unwrap());
         fs::remove_dir_all(&dir).unwrap();
 

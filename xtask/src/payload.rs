@@ -77,6 +77,11 @@ impl Payload {
         ]
     }
 
+    /// The signed guest.
+    pub(crate) fn bundle(&self) -> &Path {
+        &self.bundle
+    }
+
     /// The boot arguments that tell the test host what to do, and how to sign.
     pub(crate) fn bootargs(&self, what: &str, guest: Guest) -> String {
         match guest {

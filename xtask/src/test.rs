@@ -1,6 +1,8 @@
 //! `cargo xtask test`: runs the tiers of tests in order and adds up what passed.
 
+mod linux;
 mod machines;
+mod payloads;
 mod suite;
 mod tally;
 mod tiers;
@@ -108,7 +110,9 @@ fn scope(args: &TestArgs, tiers: &[&Tier]) -> setup::Scope {
     let runs = |name: &str| tiers.iter().any(|tier| tier.name == name);
     if runs("miri") && args.allow_missing.is_empty() {
         setup::Scope::Test
-    } else if runs("qemu") || runs("demo") {
+    } else if runs("linux") {
+        setup::Scope::Host
+    } else if runs("qemu") || runs("boot") || runs("demo") {
         setup::Scope::Boot
     } else {
         setup::Scope::Build

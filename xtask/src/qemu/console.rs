@@ -26,6 +26,8 @@ pub(crate) enum End {
     Exited(ExitStatus),
     /// QEMU was ended after this time.
     TimedOut(Duration),
+    /// QEMU was ended because of its last lines.
+    GivenUp,
 }
 
 impl Console {
@@ -39,6 +41,7 @@ impl Console {
         match self.end {
             End::Exited(status) if status.success() => None,
             End::Exited(status) => Some(format!("QEMU ended with an error ({status})")),
+            End::GivenUp => Some("the machine was ended: it cannot go on".to_owned()),
             End::TimedOut(limit) => {
                 let last = self.lines.last().map_or("", String::as_str);
                 Some(format!(
@@ -61,9 +64,23 @@ impl Drop for Guard {
     }
 }
 
+/// How long a machine may go on talking after a line that says that it cannot go on.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// Runs the command to its end or for `limit`; with `show` its lines also go to our output.
 pub(crate) fn watch(command: &mut Command, limit: Option<Duration>, show: bool) -> Result<Console> {
+    watch_until(command, limit, show, |_| false)
+}
+
+/// The same, but not much longer than until a line that says that the machine cannot go on.
+pub(crate) fn watch_until(
+    command: &mut Command,
+    limit: Option<Duration>,
+    show: bool,
+    mut hopeless: impl FnMut(&str) -> bool,
+) -> Result<Console> {
     let start = Instant::now();
+    let mut last_words: Option<Instant> = None;
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -86,18 +103,30 @@ pub(crate) fn watch(command: &mut Command, limit: Option<Duration>, show: bool) 
     let mut closed = false;
     while !closed {
         // Without a limit, waits of an hour are repeated for ever.
-        let left = limit.map_or(Duration::from_secs(3600), |limit| {
+        let mut left = limit.map_or(Duration::from_secs(3600), |limit| {
             limit.saturating_sub(start.elapsed())
         });
+        if let Some(since) = last_words {
+            left = left.min(LAST_WORDS.saturating_sub(since.elapsed()));
+        }
         match lines.recv_timeout(left) {
             Ok(line) => {
                 if show {
                     println!("{line}");
                 }
+                if hopeless(&line) {
+                    last_words.get_or_insert_with(Instant::now);
+                }
                 seen.push(line);
             }
             Err(RecvTimeoutError::Disconnected) => closed = true,
             Err(RecvTimeoutError::Timeout) => {
+                if last_words.is_some() {
+                    return Ok(Console {
+                        lines: seen,
+                        end: End::GivenUp,
+                    });
+                }
                 if let Some(limit) = limit {
                     return Ok(Console {
                         lines: seen,
@@ -169,6 +198,17 @@ mod tests {
         assert!(start.elapsed() < Duration::from_secs(30));
         assert!(console.has("before"));
         assert!(console.bad_end().unwrap().contains("before"));
+    }
+
+    #[test]
+    fn a_hopeless_machine_is_not_waited_for_but_its_last_words_are() {
+        let start = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo panic; echo why; exec sleep 60"]);
+        let console = watch_until(&mut command, None, false, |line| line == "panic").unwrap();
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(console.has("why") && console.end == End::GivenUp);
+        assert!(console.bad_end().is_some());
     }
 
     #[test]

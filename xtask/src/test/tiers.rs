@@ -2,7 +2,9 @@
 
 use anyhow::{Result, bail};
 
+use super::linux;
 use super::machines::RUNS;
+use super::payloads;
 use super::suite;
 use super::tally::Tally;
 use crate::image::{self, ImageArgs, Images};
@@ -63,9 +65,19 @@ pub(super) const TIERS: &[Tier] = &[
         run: image,
     },
     Tier {
+        name: "boot",
+        what: "device trees of many machines; payloads, right and wrong, in QEMU",
+        run: payloads::run,
+    },
+    Tier {
         name: "qemu",
         what: "the EL1 test host on a range of machines in QEMU",
         run: qemu,
+    },
+    Tier {
+        name: "linux",
+        what: "a Linux host: CPUs, devices, sleep, kexec, reboot, panic, attacks",
+        run: linux::run,
     },
     Tier {
         name: "demo",

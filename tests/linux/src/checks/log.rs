@@ -1,0 +1,43 @@
+//! Ward's own log, through the module `ward_log`.
+
+use std::fs;
+
+use anyhow::{Result, bail};
+
+use crate::report::Report;
+use crate::scenario::Context;
+use crate::{proc, system};
+
+const FILE: &str = "/sys/kernel/debug/ward/log";
+/// How Ward begins the line that says where the host starts.
+const START: &str = "entering the host at ";
+
+fn read() -> Result<String> {
+    if fs::metadata(FILE).is_err() {
+        system::load_module("ward_log.ko", "")?;
+    }
+    proc::read(FILE)
+}
+
+/// The log can be read, goes back to the host's start, and reads the same a second time.
+pub(crate) fn readable(_: &Context, _: &mut Report) -> Result<()> {
+    let log = read()?;
+    if !log.contains(START) {
+        bail!("no {START:?} in Ward's log: {log:?}");
+    }
+    if !read()?.starts_with(&log) {
+        bail!("the log does not begin as it did when it was read before");
+    }
+    Ok(())
+}
+
+/// Nothing says that Ward has crashed, now or in the boot before.
+pub(crate) fn no_crash(_: &Context, _: &mut Report) -> Result<()> {
+    let log = read()?;
+    for word in ["last boot:", "panic", "crash"] {
+        if let Some(line) = log.lines().find(|line| line.contains(word)) {
+            bail!("Ward's log says {line:?}");
+        }
+    }
+    Ok(())
+}

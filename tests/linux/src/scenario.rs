@@ -1,0 +1,245 @@
+//! The scenarios: which checks run in which boot, and how one boot leads to the next.
+
+use anyhow::{Context as _, Result, bail};
+use rustix::system::RebootCommand;
+
+use crate::args::Args;
+use crate::checks::{attack, cpus, devices, devmem, hotplug, kexec, log, memory, sleep, timer};
+use crate::report::Report;
+use crate::{disk, proc, system};
+
+/// What every check may look at.
+pub(crate) struct Context {
+    /// The command line.
+    pub(crate) args: Args,
+    /// CPUs of the machine.
+    pub(crate) cpus: usize,
+    /// RAM of the machine, in bytes.
+    pub(crate) memory: u64,
+}
+
+/// One check.
+struct Check {
+    name: &'static str,
+    run: fn(&Context, &mut Report) -> Result<()>,
+    /// Machines with fewer CPUs leave it out.
+    least_cpus: usize,
+}
+
+const fn check(name: &'static str, run: fn(&Context, &mut Report) -> Result<()>) -> Check {
+    Check {
+        name,
+        run,
+        least_cpus: 1,
+    }
+}
+
+/// The checks of one boot, and how it ends.
+struct Boot {
+    name: &'static str,
+    checks: &'static [Check],
+    end: End,
+}
+
+/// How a boot ends.
+#[derive(Clone, Copy)]
+enum End {
+    PowerOff,
+    Kexec,
+    Reboot,
+    Panic,
+}
+
+const CPUS: Check = check("cpus", cpus::all_online);
+const MEMORY: Check = check("memory", memory::all_there);
+const TIMER: Check = check("timer", timer::ticks_everywhere);
+const NVME: Check = check("nvme", devices::nvme);
+const HOTPLUG: Check = Check {
+    name: "hotplug",
+    run: hotplug::while_loaded,
+    least_cpus: 2,
+};
+const LOG: Check = check("ward-log", log::readable);
+const QUIET: Check = check("ward-did-not-crash", log::no_crash);
+
+/// Boots in which nothing else is done than to look whether all is there.
+const STILL_WELL: &[Check] = &[
+    CPUS,
+    MEMORY,
+    TIMER,
+    NVME,
+    LOG,
+    QUIET,
+    check("this-boot", kexec::not_by_kexec),
+];
+
+/// The whole list, over four boots.
+const MAIN: &[Boot] = &[
+    Boot {
+        name: "first",
+        checks: &[
+            CPUS,
+            MEMORY,
+            check("memory-readable", memory::readable),
+            LOG,
+            TIMER,
+            NVME,
+            check("virtio-blk", devices::virtio_blk),
+            check("virtio-net", devices::virtio_net),
+            HOTPLUG,
+            check("suspend-to-idle", sleep::to_idle),
+            check("hole-load", devmem::hole_load),
+            check("hole-store", devmem::hole_store),
+            check("hole-syscall", devmem::hole_syscall),
+            check("ward-load", devmem::ward_load),
+            check("ward-store", devmem::ward_store),
+            check("ward-syscall", devmem::ward_syscall),
+            check("still-alive", cpus::all_online),
+        ],
+        end: End::Kexec,
+    },
+    Boot {
+        name: "kexec",
+        checks: &[
+            check("this-boot", kexec::by_kexec),
+            CPUS,
+            MEMORY,
+            TIMER,
+            NVME,
+            HOTPLUG,
+            LOG,
+            QUIET,
+        ],
+        end: End::Reboot,
+    },
+    Boot {
+        name: "reboot",
+        checks: STILL_WELL,
+        end: End::Panic,
+    },
+    Boot {
+        name: "panic",
+        checks: STILL_WELL,
+        end: End::PowerOff,
+    },
+];
+
+/// The machines at the ends of the range.
+const SHORT: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[
+        CPUS,
+        MEMORY,
+        check("memory-readable", memory::readable),
+        TIMER,
+        NVME,
+        HOTPLUG,
+        LOG,
+        QUIET,
+    ],
+    end: End::PowerOff,
+}];
+
+/// A kernel that is not ours, and takes no module of ours.
+const STOCK: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[
+        CPUS,
+        MEMORY,
+        TIMER,
+        NVME,
+        check("virtio-blk", devices::virtio_blk),
+        check("virtio-net", devices::virtio_net),
+        HOTPLUG,
+    ],
+    end: End::PowerOff,
+}];
+
+/// A malicious host.
+const ATTACK: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[
+        CPUS,
+        check("attack", attack::run),
+        NVME,
+        TIMER,
+        HOTPLUG,
+        LOG,
+        QUIET,
+    ],
+    end: End::PowerOff,
+}];
+
+/// Does the scenario's next boot.
+pub(crate) fn run(report: &mut Report) -> Result<()> {
+    let context = context()?;
+    let boots = match context.args.text("scenario") {
+        Some("main") => MAIN,
+        Some("short") => SHORT,
+        Some("stock") => STOCK,
+        Some("attack") => ATTACK,
+        other => bail!("there is no scenario {other:?}"),
+    };
+    system::load_modules()?;
+    let state = match boots.len() {
+        1 => String::new(),
+        _ => disk::state()?,
+    };
+    let index = match state.as_str() {
+        "" => 0,
+        name => boots
+            .iter()
+            .position(|boot| boot.name == name)
+            .with_context(|| format!("the disk says that this is the boot {name:?}"))?,
+    };
+    let boot = &boots[index];
+    checks(boot, &context, report);
+    report.end();
+    let next = boots.get(index + 1).map(|next| next.name);
+    end(boot.end, next, &context)
+}
+
+fn context() -> Result<Context> {
+    let args = Args::read()?;
+    Ok(Context {
+        cpus: args.value("cpus")?,
+        memory: args.value::<u64>("memory")? << 20,
+        args,
+    })
+}
+
+fn checks(boot: &Boot, context: &Context, report: &mut Report) {
+    let planned = || {
+        boot.checks
+            .iter()
+            .filter(|check| check.least_cpus <= context.cpus)
+    };
+    let names: Vec<&str> = planned().map(|check| check.name).collect();
+    report.plan(boot.name, &names);
+    for check in planned() {
+        report.begin(check.name);
+        match (check.run)(context, report) {
+            Ok(()) => report.ok(check.name),
+            Err(error) => report.failed(check.name, &format!("{error:#}")),
+        }
+    }
+}
+
+/// Goes on to the next boot; returns only when that does not work or nothing is left to do.
+fn end(how: End, next: Option<&str>, context: &Context) -> Result<()> {
+    if let Some(next) = next {
+        disk::set_state(next)?;
+    }
+    match how {
+        End::PowerOff => Ok(()),
+        End::Kexec => kexec::go(context),
+        End::Reboot => system::leave(RebootCommand::Restart),
+        End::Panic => {
+            rustix::fs::sync();
+            // Seconds until a kernel that panicked restarts the machine.
+            proc::write("/proc/sys/kernel/panic", "1\n")?;
+            proc::write("/proc/sysrq-trigger", "c")?;
+            bail!("the kernel did not panic")
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The tier `linux`: a Linux host beside Ward does the whole-machine list, on a range of machines.
+
+mod disk;
+mod report;
+mod runs;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::tally::Tally;
+use crate::host::kernel::{self, Choice, Prepared};
+use crate::image::{self, ImageArgs};
+use crate::initramfs::{self, Tests};
+use crate::linux::{modules, stock};
+use crate::qemu::console::{self, Console};
+use crate::qemu::host::{HostBoot, Reader};
+use crate::run::{cargo, say};
+use crate::{host, paths, run};
+use report::Report;
+use runs::{RUNS, Run};
+
+/// The target of static programs for the host.
+const TARGET: &str = "aarch64-unknown-linux-musl";
+/// How many lines of a console are shown when something is wrong.
+const TAIL: usize = 25;
+
+/// Does the tier.
+pub(super) fn run(tally: &mut Tally, long: bool) -> Result<()> {
+    // One run alone, for whoever works on it.
+    let only = std::env::var("WARD_RUN").ok();
+    let wanted = |run: &&Run| match &only {
+        Some(name) => run.name == name,
+        None => long || !run.long,
+    };
+    let chosen: Vec<&Run> = RUNS.iter().filter(wanted).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = RUNS.iter().map(|run| run.name).collect();
+        bail!("WARD_RUN names none of the runs {}", names.join(", "));
+    }
+    let ready = Ready::make()?;
+    for run in chosen {
+        let result = one(run, &ready, tally);
+        if let Err(error) = result {
+            tally.fail(run.name, &format!("{error:#}"));
+        }
+    }
+    Ok(())
+}
+
+/// What all runs share.
+struct Ready {
+    /// Ward as it is shipped, and for tests.
+    ward: PathBuf,
+    test_ward: PathBuf,
+    small: Prepared,
+    program: PathBuf,
+    busybox: PathBuf,
+    bundle: PathBuf,
+    /// Modules that tests load, for the small kernel.
+    spare: Vec<PathBuf>,
+}
+
+impl Ready {
+    fn make() -> Result<Self> {
+        let images = image::build(&ImageArgs::default())?;
+        let small = kernel::prepare(&Choice::Small)?;
+        let mut spare = Vec::new();
+        if let Some(built) = &small.small {
+            for name in ["ward_log", "ward_attack"] {
+                spare.push(modules::build(built, name)?);
+            }
+        }
+        say("building the host's test program");
+        let package = ["--release", "--target", TARGET, "-p", "ward-host-test"];
+        run::status(cargo(&["build"]).args(package))?;
+        Ok(Ready {
+            test_ward: image::build_test()?,
+            bundle: images.payload.bundle().to_path_buf(),
+            ward: images.ward,
+            small,
+            program: paths::target_dir()
+                .join(TARGET)
+                .join("release/ward-host-test"),
+            busybox: stock::busybox()?,
+            spare,
+        })
+    }
+}
+
+/// One run: its disks and initramfs, the boot, and what came of it.
+fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
+    let stock;
+    let (kernel, spare) = if run.stock {
+        stock = kernel::prepare(&Choice::Stock)?;
+        (&stock, &[][..])
+    } else {
+        (&ready.small, &ready.spare[..])
+    };
+    let machine = run.machine;
+    say(&format!(
+        "{}: {} on {} x {}, {} MiB: {}",
+        run.name, kernel.what, machine.cpus, machine.cpu, machine.memory, run.scenario
+    ));
+    let dir = host::dir("test")?;
+    let file = |kind: &str| dir.join(format!("{}.{kind}", run.name));
+    let (initrd, nvme, virtio) = (file("initramfs"), file("nvme"), file("virtio"));
+    let content = Tests {
+        program: &ready.program,
+        busybox: &ready.busybox,
+        modules: &kernel.modules,
+        spare,
+        bundle: &ready.bundle,
+    };
+    initramfs::tests(&content, &initrd)?;
+    disk::nvme(&nvme, &kernel.image, &initrd)?;
+    disk::empty(&virtio)?;
+    let boot = HostBoot {
+        machine,
+        ward: if run.test_image {
+            &ready.test_ward
+        } else {
+            &ready.ward
+        },
+        kernel: &kernel.image,
+        initrd: &initrd,
+        bootargs: &run.bootargs(),
+        nvme: &nvme,
+        virtio: &virtio,
+        console: Reader::Program,
+        wait_for_gdb: false,
+    };
+    let limit = Duration::from_secs(run.limit);
+    let mut hopeless = report::Hopeless::default();
+    let console = console::watch_until(&mut boot.command(), Some(limit), false, |line| {
+        hopeless.after(line)
+    })?;
+    for file in [&initrd, &nvme, &virtio] {
+        // Only the console is of use afterwards.
+        let _ = fs::remove_file(file);
+    }
+    judge(run, &console, tally)
+}
+
+/// Adds what the console shows to the tally, and keeps the console.
+fn judge(run: &Run, console: &Console, tally: &mut Tally) -> Result<()> {
+    let log = paths::log_dir()?.join(format!("linux-{}.log", run.name));
+    fs::write(&log, console.lines.join("\n") + "\n")
+        .with_context(|| format!("cannot write {}", log.display()))?;
+    let mut report = Report::read(&console.lines, run.boots);
+    report.wrong.extend(console.bad_end());
+    let log = paths::display(&log);
+    for note in &report.notes {
+        println!("{}: {note}", run.name);
+    }
+    println!(
+        "{}: {} passed, {} wrong; console in {log}",
+        run.name,
+        report.passed,
+        report.wrong.len()
+    );
+    tally.passed += report.passed;
+    if !report.wrong.is_empty() {
+        let tail = console.lines.len().saturating_sub(TAIL);
+        println!("{}: the console's last lines:", run.name);
+        for line in &console.lines[tail..] {
+            println!("    {line}");
+        }
+    }
+    for wrong in &report.wrong {
+        tally.fail(run.name, &format!("{wrong} (console: {log})"));
+    }
+    Ok(())
+}
+
+/// Writes a file's content at an offset.
+fn put(disk: &fs::File, from: &Path, offset: u64) -> Result<u64> {
+    use std::os::unix::fs::FileExt;
+    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    disk.write_all_at(&bytes, offset)
+        .context("cannot write to the test disk: is the disk full?")?;
+    Ok(bytes.len() as u64)
+}

@@ -1,0 +1,146 @@
+//! The machines on which a Linux host runs, and what it does there.
+
+use crate::qemu::Machine;
+
+/// One run of the tier `linux`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Name of the run and of its log.
+    pub(super) name: &'static str,
+    /// Debian's kernel instead of the small one.
+    pub(super) stock: bool,
+    /// What the host does, as `tests/linux` calls it.
+    pub(super) scenario: &'static str,
+    /// The boots that this takes, in order.
+    pub(super) boots: &'static [&'static str],
+    /// More words of the command line.
+    words: &'static str,
+    /// The machine.
+    pub(super) machine: Machine<'static>,
+    /// With Ward's image for tests.
+    pub(super) test_image: bool,
+    /// Seconds until the run is given up.
+    pub(super) limit: u64,
+    /// Only with `--long`.
+    pub(super) long: bool,
+}
+
+impl Run {
+    /// The kernel's command line.
+    pub(super) fn bootargs(&self) -> String {
+        format!(
+            "console=ttyAMA0 printk.devkmsg=on ward.scenario={} ward.cpus={} ward.memory={} {}",
+            self.scenario, self.machine.cpus, self.machine.memory, self.words
+        )
+        .trim_end()
+        .to_owned()
+    }
+}
+
+const fn machine(cpu: &'static str, cpus: u32, memory: u32) -> Machine<'static> {
+    Machine {
+        cpu,
+        cpus,
+        memory,
+        count_instructions: false,
+    }
+}
+
+const fn short(name: &'static str, machine: Machine<'static>) -> Run {
+    Run {
+        name,
+        stock: false,
+        scenario: "short",
+        boots: &["only"],
+        words: "",
+        machine,
+        test_image: false,
+        limit: 180,
+        long: false,
+    }
+}
+
+const fn main(name: &'static str, machine: Machine<'static>) -> Run {
+    Run {
+        scenario: "main",
+        boots: &["first", "kexec", "reboot", "panic"],
+        limit: 300,
+        ..short(name, machine)
+    }
+}
+
+const fn attack(name: &'static str, machine: Machine<'static>, words: &'static str) -> Run {
+    Run {
+        scenario: "attack",
+        test_image: true,
+        words,
+        limit: 300,
+        ..short(name, machine)
+    }
+}
+
+/// The whole list, the smallest and the largest machine, an attack, and Debian's kernel.
+pub(super) const RUNS: &[Run] = &[
+    main("a76-2cpu", machine("cortex-a76", 2, 2048)),
+    short("a53-1cpu", machine("cortex-a53", 1, 1024)),
+    short("max-8cpu", machine("max", 8, 16384)),
+    attack(
+        "n1-4cpu-attack",
+        machine("neoverse-n1", 4, 2048),
+        "ward.seed=1 ward.calls=2000",
+    ),
+    Run {
+        stock: true,
+        scenario: "stock",
+        ..short("a76-2cpu-stock", machine("cortex-a76", 2, 2048))
+    },
+    Run {
+        long: true,
+        limit: 1200,
+        words: "ward.rounds=50",
+        ..main("n1-4cpu", machine("neoverse-n1", 4, 4096))
+    },
+    Run {
+        long: true,
+        limit: 3600,
+        ..attack(
+            "n1-4cpu-attack-long",
+            machine("neoverse-n1", 4, 2048),
+            "ward.seed=2 ward.calls=25000",
+        )
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_the_published_range_is_covered() {
+        for (index, run) in RUNS.iter().enumerate() {
+            assert!(
+                RUNS[..index].iter().all(|other| other.name != run.name),
+                "{}",
+                run.name
+            );
+        }
+        let usual = || RUNS.iter().filter(|run| !run.long).map(|run| run.machine);
+        for cpus in [1, 2, 4, 8] {
+            assert!(usual().any(|machine| machine.cpus == cpus), "{cpus} CPUs");
+        }
+        for memory in [1024, 16384] {
+            assert!(
+                usual().any(|machine| machine.memory == memory),
+                "{memory} MiB"
+            );
+        }
+    }
+
+    #[test]
+    fn the_command_line_says_what_the_machine_is() {
+        assert_eq!(
+            RUNS[0].bootargs(),
+            "console=ttyAMA0 printk.devkmsg=on ward.scenario=main ward.cpus=2 ward.memory=2048"
+        );
+    }
+}
