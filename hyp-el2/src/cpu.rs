@@ -97,6 +97,19 @@ pub fn mpidr() -> u64 {
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Features(u32);
 
+/// Above the bits of [`Features`].
+const PRIORITY_SHIFT: u32 = 8;
+
+/// `ICH_VTR_EL2` (IHI 0069 12.4.10): PREbits 28:26, and one more, are the bits of preemption
+/// priority; a register holds 32 levels.
+fn priority_registers() -> u32 {
+    match get!("ich_vtr_el2") >> 26 & 7 {
+        6 => 4,
+        5 => 2,
+        _ => 1,
+    }
+}
+
 impl Features {
     /// Pointer authentication, of whichever algorithm.
     pub const PAUTH: Features = Features(1 << 0);
@@ -122,8 +135,13 @@ impl Features {
             (ras, Self::RAS),
             (lor, Self::LOR),
         ];
-        let bits = all.iter().filter(|one| one.0).map(|one| one.1.0).sum();
-        Features(bits)
+        let bits: u32 = all.iter().filter(|one| one.0).map(|one| one.1.0).sum();
+        Features(bits | priority_registers() << PRIORITY_SHIFT)
+    }
+
+    /// Active-priority registers of each group in the virtual CPU interface: 1, 2 or 4.
+    pub const fn priority_registers(self) -> usize {
+        (self.0 >> PRIORITY_SHIFT) as usize
     }
 
     /// Is it there?

@@ -104,10 +104,10 @@ pub fn load(context: &mut Context, params: &RunParams) {
     if cpu.last_guest.swap(runs, Ordering::Relaxed) != runs {
         forget_other_vcpus();
     }
-    host.controls = traps::guest(params, features);
+    host.controls = traps::guest(params, cpu);
     sysregs::restore(&context.sys, pauth);
     timer::load(context, params);
-    gic::load(&context.gic);
+    gic::load(&context.gic, features);
     // SAFETY: `context.fp` is a whole FP state.
     unsafe { ward_fp_restore(&context.fp) };
     // SAFETY: the guest's table handles every exception until `unload`.
@@ -185,7 +185,7 @@ pub fn unload(context: &mut Context, _params: &RunParams) {
 
     sysregs::save(&mut context.sys, pauth);
     timer::unload(context);
-    gic::unload(&mut context.gic);
+    gic::unload(&mut context.gic, features);
     // SAFETY: `context.fp` is room for the whole FP state.
     unsafe { ward_fp_save(&mut context.fp) };
 

@@ -1,26 +1,31 @@
 //! The virtual CPU interface of GICv3 (IHI 0069 chapter 6, registers 12.4). hyp-core has
 //! sanitised what is loaded.
 
-use crate::cpu::{get, set};
+use crate::cpu::{Features, get, set};
+use crate::percpu;
 use hyp_core::abi::run::Gic;
 
 /// ICC_SRE_EL1: SRE, DFB, DIB. ICC_SRE_EL2: also Enable.
 const SRE: u64 = 7;
 const SRE_ENABLE: u64 = 1 << 3;
 
-/// Numbered registers in order: all that `values` has room for are loaded, or saved and cleared.
+/// Numbered registers in order: the first `count` are loaded, or saved and cleared.
 macro_rules! numbered {
-    ($load:ident $unload:ident $($n:literal $name:literal)*) => {
-        fn $load(values: &[u64]) {
+    ($load:ident $unload:ident $all:literal: $($n:literal $name:literal)*) => {
+        fn $load(values: &[u64; $all], count: usize) {
             $(
-                let Some(&value) = values.get($n) else { return };
-                set!($name, value);
+                if count <= $n {
+                    return;
+                }
+                set!($name, values[$n]);
             )*
         }
-        fn $unload(values: &mut [u64]) {
+        fn $unload(values: &mut [u64; $all], count: usize) {
             $(
-                let Some(value) = values.get_mut($n) else { return };
-                *value = get!($name);
+                if count <= $n {
+                    return;
+                }
+                values[$n] = get!($name);
                 set!($name, 0);
             )*
         }
@@ -28,13 +33,13 @@ macro_rules! numbered {
 }
 
 // ICH_AP0R<n>_EL2, ICH_AP1R<n>_EL2, ICH_LR<n>_EL2.
-numbered!(load_ap0r unload_ap0r
+numbered!(load_ap0r unload_ap0r 4:
     0 "S3_4_C12_C8_0" 1 "S3_4_C12_C8_1" 2 "S3_4_C12_C8_2" 3 "S3_4_C12_C8_3"
 );
-numbered!(load_ap1r unload_ap1r
+numbered!(load_ap1r unload_ap1r 4:
     0 "S3_4_C12_C9_0" 1 "S3_4_C12_C9_1" 2 "S3_4_C12_C9_2" 3 "S3_4_C12_C9_3"
 );
-numbered!(load_lr unload_lr
+numbered!(load_lr unload_lr 16:
     0 "S3_4_C12_C12_0" 1 "S3_4_C12_C12_1" 2 "S3_4_C12_C12_2" 3 "S3_4_C12_C12_3"
     4 "S3_4_C12_C12_4" 5 "S3_4_C12_C12_5" 6 "S3_4_C12_C12_6" 7 "S3_4_C12_C12_7"
     8 "S3_4_C12_C13_0" 9 "S3_4_C12_C13_1" 10 "S3_4_C12_C13_2" 11 "S3_4_C12_C13_3"
@@ -52,16 +57,6 @@ pub fn sanitised_vtr() -> u64 {
     get!("ich_vtr_el2") & 0xfff8_001f
 }
 
-/// Active-priority registers in each group: PREbits (28:26) + 1 bits of preemption priority,
-/// 32 levels a register.
-fn priority_registers() -> usize {
-    match get!("ich_vtr_el2") >> 26 & 7 {
-        6 => 4,
-        5 => 2,
-        _ => 1,
-    }
-}
-
 /// System-register access to the GIC for EL2 and EL1; the virtual interface off. The boot stops
 /// before this where there is no GICv3 CPU interface.
 pub fn init_cpu() {
@@ -69,12 +64,14 @@ pub fn init_cpu() {
     crate::cpu::isb();
     set!("S3_0_C12_C12_5", SRE); // ICC_SRE_EL1
     crate::cpu::isb();
+    // Not before: one of them is read from the interface.
+    percpu::this().find_features();
     // Off and empty.
     let nothing = Gic {
         used: list_registers().into(),
         ..Gic::default()
     };
-    load(&nothing);
+    load(&nothing, percpu::this().features());
 }
 
 /// List registers of this vCPU; hyp-core has seen to it that they exist.
@@ -83,26 +80,26 @@ fn used(gic: &Gic) -> usize {
 }
 
 /// List registers beyond [`Gic::used`] stay empty, as [`init_cpu`] and [`unload`] left them.
-pub(super) fn load(gic: &Gic) {
-    let priorities = priority_registers();
+pub(super) fn load(gic: &Gic, features: Features) {
+    let priorities = features.priority_registers();
     set!("ich_vmcr_el2", gic.vmcr);
-    load_ap0r(&gic.ap0r[..priorities]);
-    load_ap1r(&gic.ap1r[..priorities]);
-    load_lr(&gic.lr[..used(gic)]);
+    load_ap0r(&gic.ap0r, priorities);
+    load_ap1r(&gic.ap1r, priorities);
+    load_lr(&gic.lr, used(gic));
     set!("ich_hcr_el2", gic.hcr);
 }
 
 /// Leaves the virtual interface off and empty.
-pub(super) fn unload(gic: &mut Gic) {
-    let (priorities, used) = (priority_registers(), used(gic));
+pub(super) fn unload(gic: &mut Gic, features: Features) {
+    let (priorities, used) = (features.priority_registers(), used(gic));
     // The interface's effects are complete before it is read (IHI 0069 6.5).
     crate::cpu::isb();
     gic.hcr = get!("ich_hcr_el2");
     gic.vmcr = get!("ich_vmcr_el2");
     set!("ich_hcr_el2", 0);
-    unload_ap0r(&mut gic.ap0r[..priorities]);
-    unload_ap1r(&mut gic.ap1r[..priorities]);
-    unload_lr(&mut gic.lr[..used]);
+    unload_ap0r(&mut gic.ap0r, priorities);
+    unload_ap1r(&mut gic.ap1r, priorities);
+    unload_lr(&mut gic.lr, used);
     set!("ich_vmcr_el2", 0);
     // A guest may have cleared SRE where that is possible; the host's access depends on it.
     set!("S3_0_C12_C12_5", SRE);

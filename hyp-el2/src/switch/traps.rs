@@ -5,7 +5,7 @@
 //! host in [`crate::host::idregs`], for guests in hyp-core's table.
 
 use crate::cpu::{Features, field, get, set};
-use crate::percpu::{self, PerCpu};
+use crate::percpu::PerCpu;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hyp_core::machine::RunParams;
 
@@ -98,7 +98,6 @@ fn pauth_bits(features: Features) -> u64 {
 
 /// Controls that are the same whoever runs; once on each CPU.
 pub fn init_cpu() {
-    percpu::this().find_features();
     set!("vtcr_el2", VTCR.load(Ordering::Acquire));
     set!("hstr_el2", 0);
     let amu = field(get!("id_aa64pfr0_el1"), 44) != 0;
@@ -142,6 +141,7 @@ pub fn host(cpu: &PerCpu) {
         "hcr_el2",
         hcr::RW | hcr::TSC | hcr::TID3 | pauth_bits(features) | stage2
     );
+    cpu.guest_hcr.store(guest_hcr(features), Ordering::Relaxed);
     // E2PB and E2TB 0: the profiling and trace buffers are EL2's, and off.
     set!("mdcr_el2", counters(features) | trace_filter());
     set!("vpidr_el2", get!("midr_el1"));
@@ -161,18 +161,8 @@ fn trace_filter() -> u64 {
     }
 }
 
-/// A guest runs: physical interrupts come to EL2, debug and performance registers are closed.
-///
-/// MDCR_EL2.TDE stays 0: it would bring a guest's own BRK instructions here. TDA, TDOSA and TDRA
-/// close every debug register; `MDSCR_EL1` is switched and 0, so no breakpoint of the host's fires.
-///
-/// The host's own controls are what [`host`] set on this CPU, and are handed back for
-/// [`host_again`].
-pub(super) fn guest(params: &RunParams, features: Features) -> Controls {
-    let host = Controls {
-        hcr: get!("hcr_el2"),
-        mdcr: get!("mdcr_el2"),
-    };
+/// What traps while a guest runs on a CPU with these features, or is true of all of them.
+fn guest_hcr(features: Features) -> u64 {
     let ras = if features.has(Features::RAS) {
         hcr::TERR
     } else {
@@ -196,8 +186,23 @@ pub(super) fn guest(params: &RunParams, features: Features) -> Controls {
         | hcr::TIDCP
         | hcr::TACR
         | hcr::RW;
-    let pauth = host.hcr & (hcr::API | hcr::APK);
-    set!("hcr_el2", fixed | ras | lor | pauth | params.hcr);
+    fixed | ras | lor | pauth_bits(features)
+}
+
+/// A guest runs: physical interrupts come to EL2, debug and performance registers are closed.
+///
+/// MDCR_EL2.TDE stays 0: it would bring a guest's own BRK instructions here. TDA, TDOSA and TDRA
+/// close every debug register; `MDSCR_EL1` is switched and 0, so no breakpoint of the host's fires.
+///
+/// The host's own controls are what [`host`] set on this CPU, and are handed back for
+/// [`host_again`].
+pub(super) fn guest(params: &RunParams, cpu: &PerCpu) -> Controls {
+    let host = Controls {
+        hcr: get!("hcr_el2"),
+        mdcr: get!("mdcr_el2"),
+    };
+    let fixed = cpu.guest_hcr.load(Ordering::Relaxed);
+    set!("hcr_el2", fixed | params.hcr);
     let closed = mdcr::TPMCR | mdcr::TPM | mdcr::TDA | mdcr::TDOSA | mdcr::TDRA;
     set!("mdcr_el2", host.mdcr | closed);
     set!("vmpidr_el2", params.mpidr);
