@@ -144,6 +144,9 @@ impl Vm {
     pub(crate) fn settle(&self, vcpu: usize, reason: u64) -> Outcome<u64> {
         let out = self.out(vcpu);
         same!(out.reason, reason, "reason in the run page, and in x1");
+        if self.is_protected && SEARCH.load(Ordering::Relaxed) {
+            scan::shows_its_row_only(&out)?;
+        }
         {
             let mut state = self.state.lock();
             state.gic[vcpu] = out.gic;

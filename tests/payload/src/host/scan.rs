@@ -7,6 +7,8 @@ use crate::rt::captured::{self, Instruction};
 use crate::rt::memory;
 use crate::rt::registers::{self, Registers};
 use hyp_core::abi::Call;
+use hyp_core::abi::run::RunOut;
+use hyp_core::vcpu::exit::DISCLOSURE;
 
 /// What the host has in its registers when it makes a call.
 const HOST: u64 = 0x4057_0000 << 32;
@@ -73,6 +75,31 @@ pub(crate) fn run_searched(vm: u64, vcpu: u64, run_page: u64) -> Outcome<(i64, u
         );
     }
     Ok((found.x[0] as i64, found.x[1]))
+}
+
+/// The run page of a protected vCPU holds what the exit's row names, and no bit more.
+pub(super) fn shows_its_row_only(out: &RunOut) -> Outcome {
+    let Some(row) = DISCLOSURE.get(out.reason as usize) else {
+        fail!("an exit without a row: {}", out.reason)
+    };
+    let value = if out.write == 1 { row.value } else { 0 };
+    for (name, word, shown) in [
+        ("ipa", out.ipa, row.ipa),
+        ("size", out.size, row.size),
+        ("write", out.write, row.write),
+        ("value", out.value, value),
+        ("arg1", out.arg1, row.arg1),
+        ("arg2", out.arg2, 0),
+        ("arg3", out.arg3, 0),
+        ("esr", out.esr, row.esr),
+    ] {
+        ensure!(
+            word & !shown == 0,
+            "{name} of an exit for {} shows {word:#x}",
+            row.name
+        );
+    }
+    Ok(())
 }
 
 /// The virtual timer after a run: armed and not masked, or off without a trace of a deadline.

@@ -39,6 +39,8 @@ pub(crate) struct Vm {
     /// Its number.
     pub(crate) id: u64,
     book: u64,
+    /// Its memory and registers are kept from the host.
+    pub(crate) is_protected: bool,
     /// Its run pages.
     pub(crate) run_pages: [u64; VCPUS],
     /// What running it changes.
@@ -79,6 +81,7 @@ impl Vm {
         Ok(Vm {
             id,
             book,
+            is_protected: flags & VM_PROTECTED != 0,
             run_pages: [pages::take_one(), pages::take_one()],
             state: Lock::new(State::NEW),
         })
