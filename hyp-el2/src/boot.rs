@@ -331,6 +331,9 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     ward.log(format_args!(
         "entering the host at {pc:#x} with stage 2 on, device tree at {tree:#x}"
     ));
+    // Since reset, where firmware starts the counter there: how long Ward's boot took.
+    let (ticks, frequency) = (get!("cntpct_el0"), get!("cntfrq_el0"));
+    console::line(format_args!("counter: {ticks} ticks of {frequency} Hz"));
     // SAFETY: this CPU is prepared; the host gets nothing of Ward's.
     unsafe { ward_enter_host(pc, RESET_PSTATE, tree, cpu) }
 }

@@ -1,34 +1,53 @@
 //! `cargo xtask bench`: counts instructions in QEMU, lines and `unsafe` in the trusted crates, and bytes.
 
 mod lines;
+mod linux;
 mod table;
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::image::{self, ImageArgs, Images};
-use crate::paths;
 use crate::payload::Guest;
 use crate::qemu::{Boot, Machine, console};
 use crate::run::say;
 use crate::setup;
+use crate::{markers, paths};
 use table::Row;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Calls and exits, driven by the EL1 test host; lines and bytes.
+    Calls,
+    /// A Linux host beside Ward, against the same Linux without.
+    Linux,
+}
+
+/// How much two runs of a Linux may differ, in thousandths: how long the disk takes is the one
+/// thing that is not counted in instructions.
+const LINUX_REPEATS: u64 = 5;
 
 /// Count what the hypervisor costs: instructions, lines, bytes.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  cargo xtask bench                print the table
+  cargo xtask bench                print the tables
+  cargo xtask bench --only linux   a Linux host with and without Ward, and nothing else
   cargo xtask bench --repeat       run twice, and fail when a count differs
-  cargo xtask bench --write        also put the table into docs/performance.md
+  cargo xtask bench --write        also put the tables into docs/performance.md
 
 QEMU counts instructions instead of time (-icount), so the same image gives the same
-numbers on every machine. They say nothing about caches or memory.")]
+numbers on every machine. They say nothing about caches or memory. The small kernel is
+built when there is none yet (cargo xtask linux).")]
 pub(crate) struct BenchArgs {
-    /// Put the table between the markers in docs/performance.md
+    /// Measure this part alone
+    #[arg(long, value_name = "PART")]
+    only: Option<Part>,
+    /// Put the tables between the markers in docs/performance.md
     #[arg(long)]
     write: bool,
     /// Run twice and fail when the counts differ
@@ -44,18 +63,36 @@ pub(crate) struct BenchArgs {
 
 /// Does `cargo xtask bench`.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    setup::ensure(setup::Scope::Boot)?;
+    let wanted = |part| args.only.is_none_or(|only| only == part);
+    setup::ensure(if wanted(Part::Linux) {
+        setup::Scope::Host
+    } else {
+        setup::Scope::Boot
+    })?;
     let images = image::build(&ImageArgs::default())?;
-    let mut rows = measure(args, &images)?;
-    if args.repeat {
-        let again = measure(args, &images)?;
-        let different = table::differences(&rows, &again);
-        if !different.is_empty() {
-            bail!(
-                "two runs of the same image differ:\n  {}",
-                different.join("\n  ")
-            );
+    if wanted(Part::Calls) {
+        let table = calls(args, &images)?;
+        println!("{table}");
+        if args.write {
+            write(|page| table::replace(page, &table))?;
         }
+    }
+    if wanted(Part::Linux) {
+        let table = linux_costs(args, &images)?;
+        println!("{table}");
+        if args.write {
+            write(|page| markers::replace(page, "bench-linux", &table))?;
+        }
+    }
+    Ok(())
+}
+
+/// The table of calls, lines and bytes.
+fn calls(args: &BenchArgs, images: &Images) -> Result<String> {
+    let mut rows = measure(args, images)?;
+    if args.repeat {
+        let again = measure(args, images)?;
+        same(&table::differences(&rows, &again))?;
         println!("bench: both runs agree on all {} counts", rows.len());
     }
     rows.extend(lines::trusted_crates()?);
@@ -67,9 +104,29 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     ));
     rows.push(Row::new("image data", sizes.data, "bytes"));
     rows.push(Row::new("image bss", sizes.bss, "bytes"));
-    let table = table::render(&rows);
-    println!("{table}");
-    if args.write { write(&table) } else { Ok(()) }
+    Ok(table::render(&rows))
+}
+
+/// The tables of a Linux host.
+fn linux_costs(args: &BenchArgs, images: &Images) -> Result<String> {
+    let limit = Duration::from_secs(args.timeout);
+    let costs = linux::measure(&images.ward, &args.cpu, limit)?;
+    if args.repeat {
+        let again = linux::measure(&images.ward, &args.cpu, limit)?;
+        same(&costs.differences(&again, LINUX_REPEATS))?;
+        println!("bench: both runs of Linux agree to {LINUX_REPEATS} in 1000");
+    }
+    Ok(linux::render(&costs))
+}
+
+fn same(different: &[String]) -> Result<()> {
+    if !different.is_empty() {
+        bail!(
+            "two runs of the same image differ:\n  {}",
+            different.join("\n  ")
+        );
+    }
+    Ok(())
 }
 
 /// Boots the bench suite and reads its `BENCH name value unit` lines.
@@ -103,11 +160,11 @@ fn measure(args: &BenchArgs, images: &Images) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn write(table: &str) -> Result<()> {
+fn write(change: impl FnOnce(&str) -> Result<String>) -> Result<()> {
     let file = paths::root().join("docs/performance.md");
     let page =
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let page = table::replace(&page, table).with_context(|| format!("in {}", file.display()))?;
+    let page = change(&page).with_context(|| format!("in {}", file.display()))?;
     fs::write(&file, page).with_context(|| format!("cannot write {}", file.display()))?;
     println!("bench: wrote {}", paths::display(&file));
     Ok(())

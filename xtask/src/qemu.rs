@@ -81,7 +81,7 @@ impl Boot<'_> {
     }
 }
 
-fn guest_loader(module: &Module, bootargs: &str) -> String {
+pub(crate) fn guest_loader(module: &Module, bootargs: &str) -> String {
     let file = escape(&module.file.to_string_lossy());
     match module.kind {
         Kind::Kernel => {

@@ -72,8 +72,9 @@ fn touch(bytes: usize) -> Result<()> {
     // refuse it, and need it not.
     let _ = unsafe { madvise(memory, bytes, Advice::LinuxNoHugepage) };
     for page in (0..bytes).step_by(PAGE) {
+        let byte = memory.cast::<u8>().wrapping_add(page);
         // SAFETY: within the mapping made above.
-        unsafe { memory.cast::<u8>().add(page).write_volatile(1) };
+        unsafe { byte.write_volatile(1) };
     }
     // SAFETY: the mapping made above; no reference to it is left.
     unsafe { munmap(memory, bytes) }.context("munmap")

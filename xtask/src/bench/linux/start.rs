@@ -1,0 +1,113 @@
+//! The three machines.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::payload::{Kind, Module};
+use crate::qemu::guest_loader;
+use crate::run::shell_line;
+
+/// Where kernel and RAM disk are loaded for Ward; without it QEMU chooses.
+const KERNEL: u64 = 0x5000_0000;
+const INITRD: u64 = 0x6000_0000;
+const MEMORY: &str = "2048";
+const BOOTARGS: &str = "console=ttyAMA0 quiet panic=-1";
+/// A disk that answers with zeros, later than the CPU looks: the host always has to wait, and
+/// takes an interrupt, as with a disk.
+const DISK: &str = "driver=null-co,node-name=disk,size=67108864,read-zeroes=on,latency-ns=200000";
+
+/// How the kernel is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At EL1; the machine has no EL2.
+    El1,
+    /// At EL2.
+    El2,
+    /// By Ward, at EL1.
+    Ward,
+}
+
+/// What is loaded.
+pub(super) struct Files<'a> {
+    pub(super) ward: &'a Path,
+    pub(super) kernel: &'a Path,
+    pub(super) initrd: &'a Path,
+}
+
+impl Start {
+    /// In the order of the table.
+    pub(super) const ALL: [Start; 3] = [Start::El1, Start::El2, Start::Ward];
+
+    /// In words.
+    pub(super) fn what(self) -> &'static str {
+        match self {
+            Start::El1 => "at EL1 without Ward",
+            Start::El2 => "at EL2 without Ward",
+            Start::Ward => "beside Ward",
+        }
+    }
+
+    /// The QEMU command.
+    pub(super) fn command(self, cpu: &str, files: &Files<'_>) -> Command {
+        let mut qemu = Command::new("qemu-system-aarch64");
+        let el2 = if self == Start::El1 {
+            ""
+        } else {
+            "virtualization=on,"
+        };
+        qemu.arg("-machine");
+        qemu.arg(format!("virt,{el2}gic-version=3,dtb-randomness=off"));
+        // One CPU: with instruction counting QEMU runs the CPUs in turn, and waiting would be counted.
+        qemu.args(["-cpu", cpu, "-smp", "1", "-m", MEMORY]);
+        qemu.args(["-accel", "tcg", "-icount", "shift=0,sleep=off"]);
+        qemu.args(["-seed", "1", "-nographic", "-nodefaults"]);
+        qemu.args(["-serial", "stdio", "-no-reboot", "-blockdev", DISK]);
+        qemu.args(["-device", "virtio-blk-pci,drive=disk,disable-legacy=on"]);
+        if self != Start::Ward {
+            qemu.arg("-kernel").arg(files.kernel);
+            qemu.arg("-initrd").arg(files.initrd);
+            qemu.args(["-append", BOOTARGS]);
+            return qemu;
+        }
+        qemu.arg("-kernel").arg(files.ward);
+        for (address, file, kind) in [
+            (KERNEL, files.kernel, Kind::Kernel),
+            (INITRD, files.initrd, Kind::Data),
+        ] {
+            let file = file.into();
+            let module = Module {
+                address,
+                file,
+                kind,
+            };
+            qemu.arg("-device").arg(guest_loader(&module, BOOTARGS));
+        }
+        qemu
+    }
+
+    /// The command with short names of files, for the manual.
+    pub(super) fn line(self, cpu: &str) -> String {
+        let short = Files {
+            ward: Path::new("ward.bin"),
+            kernel: Path::new("Image"),
+            initrd: Path::new("initramfs"),
+        };
+        shell_line(&self.command(cpu, &short))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_differ_in_how_they_start() {
+        let [el1, el2, ward] = Start::ALL.map(|start| start.line("cortex-a76"));
+        assert!(!el1.contains("virtualization") && el1.contains("-kernel Image -initrd"));
+        assert_eq!(el1, el2.replace("virtualization=on,", ""));
+        assert!(ward.contains("-kernel ward.bin") && ward.contains("kernel=Image,bootargs="));
+        for line in [el1, el2, ward] {
+            assert!(line.contains("-icount shift=0,sleep=off -seed 1"), "{line}");
+        }
+    }
+}
