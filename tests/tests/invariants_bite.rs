@@ -9,6 +9,17 @@ use hyp_core::vcpu::context::Context;
 use ward_tests::harness::{Plan, Scene, check_all};
 use ward_tests::spec::Owner;
 
+/// The page that most of these machines have mapped.
+const PAGE_NUMBER: u64 = Plan::RAM_PAGE + 9;
+
+/// A machine with a verified VM, that has a frame at [`PAGE_NUMBER`].
+fn with_a_page() -> (Scene, u64, u64) {
+    let scene = Scene::default();
+    let vm = scene.protected(1);
+    let pfn = scene.map(vm, PAGE_NUMBER, 0).expect("mapped");
+    (scene, vm, pfn)
+}
+
 /// What the invariants say now, by name.
 fn broken(scene: &Scene) -> Option<String> {
     check_all(&scene.world.inner().spec, &scene.world.fake).err()
@@ -52,7 +63,7 @@ fn assert_ward_sees(scene: &Scene, rule: Rule, words: &str) {
 fn a_sound_machine_passes() {
     let scene = Scene::default();
     let vm = scene.protected(2);
-    scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
+    scene.map(vm, PAGE_NUMBER, 0).expect("mapped");
     let normal = scene.vm(false, 1);
     let lent = scene.frame();
     let page = Plan::RAM_PAGE << 12;
@@ -84,25 +95,21 @@ fn i1_ward_memory_mapped_by_a_guest() {
     let scene = Scene::default();
     let vm = scene.protected(1);
     let pool = scene.world.inner().spec.setup.hyp[0].0;
-    forge(&scene, vm as u16, (Plan::RAM_PAGE + 9) << 12, pool);
+    forge(&scene, vm as u16, PAGE_NUMBER << 12, pool);
     assert_broken(&scene, "I1");
     assert_ward_sees(&scene, Rule::I1, "a VM maps Ward's memory");
 }
 
 #[test]
 fn i1_two_owners() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    let pfn = scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
+    let (scene, _, pfn) = with_a_page();
     scene.world.inner().spec.owners.insert(pfn, Owner::Host);
     assert!(ward_tests::harness::compare_all(&scene.world).is_err());
 }
 
 #[test]
 fn i2_private_memory_mapped_by_the_host() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    let pfn = scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
+    let (scene, _, pfn) = with_a_page();
     forge(&scene, 0, pfn << 12, pfn);
     assert_broken(&scene, "I2");
     assert_ward_sees(&scene, Rule::I2, &format!("frame {pfn:#x} of Some(Vm"));
@@ -110,9 +117,7 @@ fn i2_private_memory_mapped_by_the_host() {
 
 #[test]
 fn i2_not_the_identity() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    let pfn = scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
+    let (scene, _, pfn) = with_a_page();
     forge(&scene, 0, pfn << 12, scene.frame());
     assert_broken(&scene, "I2");
     assert_ward_sees(&scene, Rule::I2, "not one to one");
@@ -120,9 +125,7 @@ fn i2_not_the_identity() {
 
 #[test]
 fn i3_another_page_of_its_own() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    let pfn = scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
+    let (scene, vm, pfn) = with_a_page();
     forge(&scene, vm as u16, (Plan::RAM_PAGE + 10) << 12, pfn);
     assert_broken(&scene, "I3");
     assert_ward_sees(&scene, Rule::I3, "table of vm");
@@ -144,9 +147,7 @@ fn i3_the_hosts_page() {
 
 #[test]
 fn i5_returned_but_still_mapped() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    let pfn = scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
+    let (scene, _, pfn) = with_a_page();
     let inner = &mut *scene.world.inner();
     inner.spec.owners.insert(pfn, Owner::Host);
     let state = scene.world.fake.state();
@@ -160,23 +161,21 @@ fn i5_returned_but_still_mapped() {
 
 #[test]
 fn i5_zeroed_too_early() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    let pfn = scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
+    let (scene, vm, pfn) = with_a_page();
     scene.world.fake.zero_frame(Pfn(pfn));
     assert!(
         !scene.world.fake.violations().is_empty(),
         "zeroed while mapped"
     );
     // Unmapped, but the TLBs were not told.
-    let (table, index) = entry_of(&scene, vm as u16, (Plan::RAM_PAGE + 9) << 12);
+    let (table, index) = entry_of(&scene, vm as u16, PAGE_NUMBER << 12);
     scene.world.fake.write_entry(table, index, 0);
     scene.world.fake.zero_frame(Pfn(pfn));
     assert!(
         !scene.world.fake.violations().is_empty(),
         "zeroed while TLBs may hold it"
     );
-    let ipa = Ipa::containing((Plan::RAM_PAGE + 9) << 12);
+    let ipa = Ipa::containing(PAGE_NUMBER << 12);
     scene
         .world
         .fake
@@ -187,28 +186,23 @@ fn i5_zeroed_too_early() {
 
 #[test]
 fn i6_no_invalidation() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    scene.map(vm, Plan::RAM_PAGE + 9, 0).expect("mapped");
-    let (table, index) = entry_of(&scene, vm as u16, (Plan::RAM_PAGE + 9) << 12);
+    let (scene, vm, _) = with_a_page();
+    let (table, index) = entry_of(&scene, vm as u16, PAGE_NUMBER << 12);
     scene.world.fake.write_entry(table, index, 0);
     assert_broken(&scene, "I6");
 }
 
 #[test]
 fn i6_the_wrong_invalidation() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    let page = Plan::RAM_PAGE + 9;
-    scene.map(vm, page, 0).expect("mapped");
+    let (scene, vm, _) = with_a_page();
     scene
         .world
         .fake
-        .guest_read(vm as u16, page << 12)
+        .guest_read(vm as u16, PAGE_NUMBER << 12)
         .expect("mapped");
-    let (table, index) = entry_of(&scene, vm as u16, page << 12);
+    let (table, index) = entry_of(&scene, vm as u16, PAGE_NUMBER << 12);
     scene.world.fake.write_entry(table, index, 0);
-    let ipa = Ipa::containing(page << 12);
+    let ipa = Ipa::containing(PAGE_NUMBER << 12);
     scene.world.fake.tlb_invalidate(VmId::HOST, TlbScope::All);
     scene
         .world
@@ -216,14 +210,24 @@ fn i6_the_wrong_invalidation() {
         .tlb_invalidate(VmId(vm as u16), TlbScope::Leaf(ipa, Size::Block2M));
     assert_broken(&scene, "I6");
     assert!(
-        scene.world.fake.guest_read(vm as u16, page << 12).is_ok(),
+        scene
+            .world
+            .fake
+            .guest_read(vm as u16, PAGE_NUMBER << 12)
+            .is_ok(),
         "the TLB is stale"
     );
     scene
         .world
         .fake
         .tlb_invalidate(VmId(vm as u16), TlbScope::Leaf(ipa, Size::Page));
-    assert!(scene.world.fake.guest_read(vm as u16, page << 12).is_err());
+    assert!(
+        scene
+            .world
+            .fake
+            .guest_read(vm as u16, PAGE_NUMBER << 12)
+            .is_err()
+    );
     assert!(!broken(&scene).is_some_and(|text| text.starts_with("I6")));
 }
 
@@ -231,7 +235,7 @@ fn i6_the_wrong_invalidation() {
 fn i6_not_published() {
     let scene = Scene::default();
     let vm = scene.protected(1);
-    let (table, index) = entry_of(&scene, vm as u16, (Plan::RAM_PAGE + 9) << 12);
+    let (table, index) = entry_of(&scene, vm as u16, PAGE_NUMBER << 12);
     let device = 0xa_000;
     scene
         .world
@@ -243,11 +247,8 @@ fn i6_not_published() {
 
 #[test]
 fn i6_break_before_make() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    let page = Plan::RAM_PAGE + 9;
-    scene.map(vm, page, 0).expect("mapped");
-    let (table, index) = entry_of(&scene, vm as u16, page << 12);
+    let (scene, vm, _) = with_a_page();
+    let (table, index) = entry_of(&scene, vm as u16, PAGE_NUMBER << 12);
     scene
         .world
         .fake
@@ -269,11 +270,8 @@ fn i6_break_before_make() {
 
 #[test]
 fn i6_a_table_reused_while_walked() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    let page = Plan::RAM_PAGE + 9;
-    scene.map(vm, page, 0).expect("mapped");
-    let (table, _) = entry_of(&scene, vm as u16, page << 12);
+    let (scene, vm, _) = with_a_page();
+    let (table, _) = entry_of(&scene, vm as u16, PAGE_NUMBER << 12);
     scene.world.fake.zero_frame(table);
     assert!(
         !scene.world.fake.violations().is_empty(),
@@ -338,7 +336,7 @@ fn i9_a_refused_call_that_changes_something() {
 fn zeroing_forgotten() {
     let scene = Scene::default();
     let vm = scene.protected(1);
-    let page = Plan::RAM_PAGE + 9;
+    let page = PAGE_NUMBER;
     let pfn = scene.map(vm, page, 0).expect("mapped");
     scene
         .world
@@ -382,11 +380,8 @@ fn i1_a_table_page_that_is_not_wards() {
 
 #[test]
 fn i3_a_frame_owned_but_not_mapped() {
-    let scene = Scene::default();
-    let vm = scene.protected(1);
-    let page = Plan::RAM_PAGE + 9;
-    scene.map(vm, page, 0).expect("mapped");
-    let (table, index) = entry_of(&scene, vm as u16, page << 12);
+    let (scene, vm, _) = with_a_page();
+    let (table, index) = entry_of(&scene, vm as u16, PAGE_NUMBER << 12);
     scene.world.fake.write_entry(table, index, 0);
     assert_ward_sees(&scene, Rule::I3, "does not map all it owns");
 }

@@ -118,6 +118,22 @@ pub(crate) fn read(address: u64) -> Option<Board> {
 }
 
 impl Board {
+    /// The end of RAM.
+    pub(crate) fn ram_end(&self) -> u64 {
+        let ends = self.ram.get().iter().map(|bank| bank.end);
+        ends.max().unwrap_or(0)
+    }
+
+    /// An address that no bank of RAM reaches, with any alignment that a mapping may want.
+    pub(crate) fn beyond_ram(&self) -> u64 {
+        self.ram_end().next_multiple_of(1 << 30)
+    }
+
+    /// An address where nothing is, well clear of RAM.
+    pub(crate) fn hole(&self) -> u64 {
+        self.beyond_ram() + (1 << 30)
+    }
+
     fn add_cpu(&mut self, cpu: FdtNode<'static>) {
         if text(cpu, "device_type") != Some("cpu") || self.cpus == MAX_CPUS {
             return;

@@ -49,14 +49,6 @@ const WRONG: &[Error] = &[Error::BadAddress];
 
 /// Physical addresses that are no frame of the host's.
 fn wrong_pas(env: &Env, good: u64) -> [u64; 12] {
-    let end = env
-        .board
-        .ram
-        .get()
-        .iter()
-        .map(|bank| bank.end)
-        .max()
-        .unwrap_or(0);
     [
         good + 1,
         good + 8,
@@ -66,7 +58,7 @@ fn wrong_pas(env: &Env, good: u64) -> [u64; 12] {
         1 << 52,
         u64::MAX,
         !0xfff,
-        end.next_multiple_of(1 << 30) + (1 << 30),
+        env.board.hole(),
         env.board.uart,
         env.board.gicd,
         env.ward,
@@ -210,17 +202,9 @@ fn block(env: &Env) -> Outcome {
         WRONG,
     )?;
     refused_as(Call::VmMap, &[vm.id, SPARE + 4096, frames, 9, 3], WRONG)?;
-    let end = env
-        .board
-        .ram
-        .get()
-        .iter()
-        .map(|bank| bank.end)
-        .max()
-        .unwrap_or(0);
     refused_as(
         Call::VmMap,
-        &[vm.id, SPARE, end.next_multiple_of(1 << 30), 9, 3],
+        &[vm.id, SPARE, env.board.beyond_ram(), 9, 3],
         WRONG,
     )?;
     // A block of which one page is the host's no more.
@@ -291,15 +275,7 @@ fn clear(env: &Env) -> Outcome {
 
 fn ranges(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
-    let end = env
-        .board
-        .ram
-        .get()
-        .iter()
-        .map(|bank| bank.end)
-        .max()
-        .unwrap_or(0);
-    let beyond = end.next_multiple_of(1 << 30);
+    let beyond = env.board.beyond_ram();
     for (start, frames) in [
         (beyond - 4096, 2),
         (!0xfff, 2),
@@ -316,7 +292,7 @@ fn ranges(env: &Env) -> Outcome {
     // From the host's memory into Ward's.
     refused_as(
         Call::VmDonate,
-        &[vm.id, end - 4096, 2],
+        &[vm.id, env.board.ram_end() - 4096, 2],
         &[Error::Denied, Error::BadAddress],
     )?;
     vm.end()

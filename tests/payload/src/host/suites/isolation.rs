@@ -201,20 +201,12 @@ fn guest_reads_out(env: &Env) -> Outcome {
     let vm = Vm::verified(env)?;
     let secret = pages::take_one();
     memory::poke(secret, 0x686f_7374);
-    let end = env
-        .board
-        .ram
-        .get()
-        .iter()
-        .map(|bank| bank.end)
-        .max()
-        .unwrap_or(0);
     for address in [
         secret,
         env.ward,
         env.board.gicd,
         env.board.uart + 0x1000_0000,
-        end - 4096,
+        env.board.ram_end() - 4096,
     ] {
         let word = vm.ask(mode::READ, address)?;
         ensure!(

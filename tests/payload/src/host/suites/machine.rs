@@ -44,15 +44,7 @@ fn wards_memory_everywhere(env: &Env) -> Outcome {
 }
 
 fn holes(env: &Env) -> Outcome {
-    let end = env
-        .board
-        .ram
-        .get()
-        .iter()
-        .map(|bank| bank.end)
-        .max()
-        .unwrap_or(0);
-    let hole = end.next_multiple_of(1 << 30) + (1 << 30);
+    let hole = env.board.hole();
     for address in [hole, hole + 4096, hole + (1 << 21)] {
         let read = probe::read(address);
         ensure!(
