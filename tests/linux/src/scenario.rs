@@ -107,6 +107,7 @@ const MAIN: &[Boot] = &[
             TIMER,
             NVME,
             HOTPLUG,
+            check("ward-load", devmem::ward_load),
             LOG,
             QUIET,
         ],

@@ -9,7 +9,8 @@ mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 mount -t tmpfs tmpfs /tmp
 for module in $(cat /modules/list); do insmod "/modules/$module"; done
 echo
-echo "Linux $(uname -r) as Ward's host: $(nproc) CPUs. Ward's log: cat /sys/kernel/debug/ward/log"
+echo "Linux $(uname -r) as Ward's host, $(nproc) CPUs"
+[ -e /sys/kernel/debug/ward/log ] && echo "Ward's log: cat /sys/kernel/debug/ward/log"
 echo "Leave with: poweroff -f (or Ctrl-A X, which ends QEMU)"
 cd /root
 setsid cttyhack sh

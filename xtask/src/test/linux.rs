@@ -152,7 +152,8 @@ fn judge(run: &Run, console: &Console, tally: &mut Tally) -> Result<()> {
     let mut report = Report::read(&console.lines, run.boots);
     report.wrong.extend(console.bad_end());
     let log = paths::display(&log);
-    for note in &report.notes {
+    let short = |note: &&String| !note.starts_with("attack: CALLS");
+    for note in report.notes.iter().filter(short) {
         println!("{}: {note}", run.name);
     }
     println!(

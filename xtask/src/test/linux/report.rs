@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 /// What our lines begin with, behind the kernel's time stamp.
 const MARK: &str = "WARD-HOST ";
-/// What Ward prints when it has found a bug in itself.
+/// What Ward prints when it has found a bug in itself, and after the reset that follows.
 const WARD_CRASH: &str = "ward! ";
+const WARD_CRASHED: &str = "ward: last boot: ";
 /// What the kernel prints when something is wrong that is not a test's doing.
 const KERNEL_TROUBLE: &[&str] = &[
     "Unable to handle kernel",
@@ -55,7 +56,7 @@ struct Trouble {
 impl Trouble {
     /// What this line says is wrong, if anything.
     fn after(&mut self, line: &str) -> Option<String> {
-        if line.contains(WARD_CRASH) {
+        if line.contains(WARD_CRASH) || line.contains(WARD_CRASHED) {
             return Some(format!("Ward crashed: {line}"));
         }
         if line.contains(WANTED_PANIC) {
@@ -258,6 +259,7 @@ mod tests {
             (GOOD.to_owned(), &["a", "b"]),
             (GOOD.to_owned(), &[]),
             (format!("{GOOD}ward! BUG in Ward: panic"), &["a"]),
+            (format!("ward: last boot: BUG in Ward\n{GOOD}"), &["a"]),
             (format!("{GOOD}[ 1] Unable to handle kernel paging"), &["a"]),
             (format!("WARD-HOST FAILED scenario: none\n{GOOD}"), &["a"]),
             (String::new(), &["a"]),
