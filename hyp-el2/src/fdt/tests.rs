@@ -514,3 +514,59 @@ fn a_ram_disk_of_the_boot_loaders_is_taken_and_a_stale_one_goes() {
     assert_eq!(after.property("/chosen", "linux,initrd-end"), None);
     assert_eq!(after.property("/chosen", "kaslr-seed"), Some(&start[..]));
 }
+
+/// A flattened tree of these words.
+fn flattened(structure: &[u32]) -> Vec<u8> {
+    let size = 4 * structure.len() as u32;
+    // Header, an empty reservation block, the structure, and the one name "x".
+    let header = [
+        0xd00d_feed,
+        56 + size + 2,
+        56,
+        56 + size,
+        40,
+        17,
+        16,
+        0,
+        2,
+        size,
+        0,
+        0,
+        0,
+        0,
+    ];
+    let mut blob = cells(&header);
+    blob.extend(cells(structure));
+    blob.extend(b"x\0");
+    blob
+}
+
+#[test]
+fn a_tree_is_checked_in_all_its_parts() {
+    const A: u32 = 0x6100_0000;
+    let good = flattened(&[1, 0, 3, 0, 0, 4, 1, A, 2, 2, 9]);
+    parse(&good).unwrap();
+    let bad: [&[u32]; 8] = [
+        // A property behind a node; outside of the names; longer than the block.
+        &[1, 0, 1, A, 2, 3, 0, 0, 2, 9],
+        &[1, 0, 3, 0, 2, 2, 9],
+        &[1, 0, 3, 100, 0, 2, 9],
+        // A root with a name, a node without one, nothing, no end, an unknown token.
+        &[1, A, 2, 9],
+        &[1, 0, 1, 0, 2, 2, 9],
+        &[9],
+        &[1, 0, 2],
+        &[1, 0, 5, 2, 9],
+    ];
+    for structure in bad {
+        let blob = flattened(structure);
+        assert_eq!(parse(&blob).err(), Some(Missing::Tree), "{structure:x?}");
+    }
+    for (at, value) in [(0, 0), (7, 1), (23, 16), (19, 41), (15, 0), (35, 3)] {
+        let mut blob = good.clone();
+        blob[at] = value;
+        assert_eq!(parse(&blob).err(), Some(Missing::Tree), "byte {at}");
+    }
+    assert_eq!(parse(&good[..30]).err(), Some(Missing::Tree));
+    assert_eq!(parse(&[]).err(), Some(Missing::Tree));
+}
