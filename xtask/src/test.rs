@@ -1,5 +1,6 @@
 //! `cargo xtask test`: runs the tiers of tests in order and adds up what passed.
 
+mod ahead;
 mod linux;
 mod machines;
 mod payloads;
@@ -59,6 +60,9 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     if let Err(error) = setup::ensure(scope(args, &tiers)) {
         total.fail("setup", &format!("{error:#}"));
     }
+    let others = tiers.len() > 1;
+    let kernel = tiers.iter().any(|tier| tier.name == "linux");
+    let _ahead = (others && kernel).then(ahead::Ahead::start);
     for tier in tiers {
         if tier.name == "miri"
             && args.allow_missing.iter().any(|name| name == "miri")
