@@ -2,7 +2,9 @@
 /* Random calls: every number, arguments that are nearly right. */
 #include "attack.h"
 
-/* Frames of the pool that calls begin at; a range of up to 513 may follow any of them. */
+/* Frames of the longest range that is named. */
+#define LONGEST 513
+/* Frames of the pool that calls begin at; such a range may follow any of them. */
 #define NAMED 64
 
 static const u64 functions[] = {
@@ -73,9 +75,9 @@ static u64 argument(struct attacker *a)
 	case 5:
 		return ipas[below(a, ARRAY_SIZE(ipas))];
 	case 6:
-		/* another attacker's frames */
+		/* another attacker's frames; what lies behind the arena is the kernel's */
 		return target.attackers[below(a, target.threads)]->arena.pa +
-		       below(a, ARENA_FRAMES) * PAGE_SIZE;
+		       below(a, ARENA_FRAMES - LONGEST) * PAGE_SIZE;
 	case 7:
 	case 8:
 	case 9:
