@@ -16,7 +16,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 
-pub use digest::soft_sha256_frame;
+pub use digest::{SHA256_START, soft_sha256_frame};
 pub use images::{ImageMemory, Progress, Step};
 pub use signature::check_signature;
 

@@ -117,7 +117,7 @@ impl Machine for El2 {
     fn sha256_frame(&self, state: &mut [u32; 8], frame: Pfn) {
         // SAFETY: the frame is mapped and nobody writes it (trait).
         let page = unsafe { &*(frame.pa() as *const [u8; PAGE_SIZE as usize]) };
-        crate::sha256::sha256_page(state, page);
+        crate::sha256::sha256_blocks(state, page.as_chunks().0);
     }
 
     fn read_host_words(&self, frame: Pfn, offset: u64, words: &mut [u64]) {

@@ -1,6 +1,6 @@
-//! SHA-256 of a page with the CPU's own instructions, where it has them.
+//! SHA-256 with the CPU's own instructions, where it has them.
 
-use hyp_core::verify::soft_sha256_frame;
+use sha2::block_api::compress256;
 
 core::arch::global_asm!(include_str!("sha256.s"), options(raw));
 
@@ -9,16 +9,16 @@ unsafe extern "C" {
     fn ward_crypto_sha256_blocks(state: *mut [u32; 8], data: *const u8, blocks: usize);
 }
 
-/// Updates a SHA-256 state with a page: `Machine::sha256_frame`.
-pub fn sha256_page(state: &mut [u32; 8], page: &[u8; 4096]) {
+/// Updates a SHA-256 state with whole blocks.
+pub fn sha256_blocks(state: &mut [u32; 8], blocks: &[[u8; 64]]) {
     if has_sha2() {
-        // SAFETY: `state` and `page` are valid for the 32 and 64 * 64 bytes accessed and do not
-        // overlap, the CPU has the instructions, and Ward's boot code and switch leave
+        // SAFETY: `state` and `blocks` are valid for the 32 and 64 * `len` bytes accessed and do
+        // not overlap, the CPU has the instructions, and Ward's entry and switch leave
         // CPTR_EL2.TFP (FPEN with E2H) clear while EL2 runs (DDI 0487 D24.2.34), so none traps.
         // The routine puts back every vector register it writes.
-        unsafe { ward_crypto_sha256_blocks(state, page.as_ptr(), page.len() / 64) }
+        unsafe { ward_crypto_sha256_blocks(state, blocks.as_ptr().cast(), blocks.len()) }
     } else {
-        soft_sha256_frame(state, page);
+        compress256(state, blocks);
     }
 }
 

@@ -8,9 +8,9 @@ use sha2::block_api::{compress256, compress512};
 
 const PAGE: usize = PAGE_SIZE as usize;
 
-/// FIPS 180-4 5.3.3.
+/// The state that a SHA-256 digest begins with, FIPS 180-4 5.3.3.
 #[rustfmt::skip]
-const START_256: [u32; 8] = [
+pub const SHA256_START: [u32; 8] = [
     0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a,
     0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
 ];
@@ -38,7 +38,7 @@ impl Hash {
     /// The start of a digest of the same algorithm as `wanted`.
     pub(super) const fn start(wanted: &Digest) -> Self {
         match wanted {
-            Digest::Sha256(_) => Hash::Sha256(START_256),
+            Digest::Sha256(_) => Hash::Sha256(SHA256_START),
             Digest::Sha512(_) => Hash::Sha512(START_512),
         }
     }
