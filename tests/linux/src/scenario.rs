@@ -161,11 +161,12 @@ const ATTACK: &[Boot] = &[Boot {
     name: "only",
     checks: &[
         CPUS,
+        // Before its first lines are lost: an attack fills Ward's log many times.
+        LOG,
         check("attack", attack::run),
         NVME,
         TIMER,
         HOTPLUG,
-        LOG,
         QUIET,
     ],
     end: End::PowerOff,
