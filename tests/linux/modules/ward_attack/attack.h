@@ -147,7 +147,9 @@ extern u64 new_vcpu(struct attacker *a, u64 vm, u64 index);
 extern bool donate(struct attacker *a, u64 vm, u64 frames);
 extern bool end_vm(struct attacker *a, u64 vm);
 extern void normal_life(struct attacker *a);
-extern void protected_life(struct attacker *a);
+/* How the host cheats an owner. */
+enum cheat { HONEST, MANIFEST, IMAGE, EARLY, CHEATS };
+extern void protected_life(struct attacker *a, enum cheat cheat);
 
 /* random.c, other.c */
 extern u64 next_random(struct attacker *a);

@@ -124,7 +124,7 @@ static void chaos(struct attacker *a)
 		if (what < 3)
 			normal_life(a);
 		else if (what < 4)
-			protected_life(a);
+			protected_life(a, below(a, CHEATS));
 		else if (what < 100)
 			other_attack(a);
 		else
@@ -138,11 +138,20 @@ static void chaos(struct attacker *a)
 
 static void quiet(struct attacker *a)
 {
+	u64 early, n;
+
 	a->quiet = true;
-	normal_life(a);
-	protected_life(a);
-	normal_life(a);
-	protected_life(a);
+	early = a->lives - a->full_lives;
+	for (n = 0; n < 2; n++) {
+		normal_life(a);
+		protected_life(a, HONEST);
+	}
+	protected_life(a, EARLY);
+	/* Also for want of frames, of which no step tells. */
+	if (a->lives - a->full_lives != early)
+		fail("quiet-life", "a life came to no end");
+	protected_life(a, MANIFEST);
+	protected_life(a, IMAGE);
 }
 
 /* --- one round --- */

@@ -7,9 +7,6 @@
 #define TWI (1 << 13)
 #define RUNS 200
 
-/* How the host cheats. */
-enum cheat { HONEST, MANIFEST, IMAGE, EARLY, CHEATS };
-
 /* Copies into a frame of the arena, in pieces that survive its loss. */
 static bool fill(u64 pa, const u8 *from, u64 bytes)
 {
@@ -130,11 +127,26 @@ static bool run(struct attacker *a, u64 vm, u64 page)
 	return true;
 }
 
-void protected_life(struct attacker *a)
+/* Verification of images of which one was changed. */
+static void refused(struct attacker *a, u64 vm)
 {
-	enum cheat cheat = a->quiet ? HONEST : below(a, CHEATS);
+	u64 reason;
+
+	if (verify(a, vm)) {
+		if (a->quiet && !WARD(a, WARD_CALL_VCPU_RUN, &reason, vm, 0))
+			fail("signature", "a VM that failed its verification ran");
+		return;
+	}
+	/* While others interfere: another VM's, if it was ended and its number taken again. */
+	if (a->quiet)
+		fail("signature", "a changed image was verified");
+	else
+		pr_info("ward_attack: vm %llu: verified, by another's images\n", vm);
+}
+
+void protected_life(struct attacker *a, enum cheat cheat)
+{
 	u64 vm, page, reason, n;
-	s64 result;
 
 	if (!bundle.count)
 		return;
@@ -154,19 +166,16 @@ void protected_life(struct attacker *a)
 	for (n = 0; n < bundle.count; n++) {
 		/* What is not verified does not run. */
 		if (cheat == EARLY && !WARD(a, WARD_CALL_VCPU_RUN, &reason, vm, 0) &&
-		    stat(a, vm, WARD_STAT_VM_STATE) == WARD_VM_STATE_READY)
+		    (a->quiet || stat(a, vm, WARD_STAT_VM_STATE) == WARD_VM_STATE_READY))
 			fail("signature", "an unverified VM ran");
 		if (!give_image(a, vm, n, cheat == IMAGE && n == 0))
 			goto out;
 	}
-	result = verify(a, vm);
 	if (cheat == IMAGE) {
-		/* Another VM's if it was ended meanwhile and its number taken again. */
-		if (!result)
-			pr_info("ward_attack: vm %llu: verified, by another's images\n", vm);
+		refused(a, vm);
 		goto out;
 	}
-	if (!step(a, "vm_verify_images", result) || !run(a, vm, page))
+	if (!step(a, "vm_verify_images", verify(a, vm)) || !run(a, vm, page))
 		goto out;
 	a->full_lives++;
 	a->protected_lives++;
