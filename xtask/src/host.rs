@@ -34,7 +34,7 @@ Examples:
 The machine has GICv3 with ITS, an NVMe disk, and a disk and a network card by virtio-pci. Both
 disks are scratch files in target/ward/linux/run and keep what is written to them. Leave with
 `poweroff -f` in the shell, or Ctrl-A X; Ctrl-A C leads to QEMU's monitor. `reboot -f` starts the
-machine again, Ward included. The exit status is QEMU's.")]
+machine again, Ward included. The exit status is 0 when the machine powered off, 1 when QEMU failed.")]
 pub(crate) struct RunArgs {
     /// The host's kernel: `small` (cargo xtask linux), `stock` (Debian's), or the file of an arm64 Image
     #[arg(long, default_value = "small", value_name = "small|stock|PATH")]

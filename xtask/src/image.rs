@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-pub(crate) use append::PayloadArgs;
+pub(crate) use append::{Payload, PayloadArgs};
 pub(crate) use checks::load_address;
 pub(crate) use elf::Sizes;
 pub(crate) use test_image::build as build_test;
-pub(crate) use unpack::unpack_kernel;
+pub(crate) use unpack::kernel_file;
 
 use crate::run::{cargo, say};
 use crate::{paths, payload, run, setup};
@@ -98,6 +98,8 @@ impl Images {
 
 /// Does `cargo xtask image`.
 pub(crate) fn run(args: &ImageArgs) -> Result<()> {
+    // Before a minute of building: what is wrong with it is found at once.
+    let payload = args.payload.read()?;
     setup::ensure(setup::Scope::Build)?;
     let chosen = args
         .keys
@@ -118,23 +120,21 @@ pub(crate) fn run(args: &ImageArgs) -> Result<()> {
         paths::display(&images.ward),
         paths::display(&images.elf)
     );
-    if let Some(file) = with_payload(&images, &args.payload)? {
+    if let Some(payload) = payload {
+        let file = with_payload(&images, &payload)?;
         println!("image: {} with its host", paths::display(&file));
     }
     Ok(())
 }
 
-/// Makes ward-with-payload.bin, if a payload is named.
-pub(crate) fn with_payload(images: &Images, payload: &PayloadArgs) -> Result<Option<PathBuf>> {
+/// Makes ward-with-payload.bin.
+pub(crate) fn with_payload(images: &Images, payload: &Payload) -> Result<PathBuf> {
     let ward = &images.ward;
     let image = fs::read(ward).with_context(|| format!("cannot read {}", ward.display()))?;
-    let Some(bytes) = payload.build(&image)? else {
-        return Ok(None);
-    };
     let file = paths::ward_dir()?.join("ward-with-payload.bin");
-    fs::write(&file, bytes)
+    fs::write(&file, payload.behind(&image)?)
         .with_context(|| format!("cannot write {}: is the disk full?", file.display()))?;
-    Ok(Some(file))
+    Ok(file)
 }
 
 /// Builds and checks everything that QEMU boots.

@@ -96,7 +96,7 @@ pub(crate) fn guest_loader(module: &Module, bootargs: &str) -> String {
 }
 
 /// QEMU separates properties with commas; a comma inside one is doubled.
-fn escape(value: &str) -> String {
+pub(crate) fn escape(value: &str) -> String {
     value.replace(',', ",,")
 }
 

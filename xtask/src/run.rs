@@ -1,7 +1,9 @@
 //! Child processes: every one is announced, and a failing one is named with its whole command line.
 
 use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +21,12 @@ impl fmt::Display for CannotStart {
 }
 
 impl std::error::Error for CannotStart {}
+
+/// The content of a file that the user named: a wrong name is a wrong argument.
+pub(crate) fn named_file(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path)
+        .map_err(|error| CannotStart(format!("cannot read {}: {error}", path.display())).into())
+}
 
 /// Says what is being done, before anything that may take longer than two seconds.
 pub(crate) fn say(what: &str) {

@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::qemu::escape;
 use crate::run::say;
 use crate::{linux, paths, run, setup};
 
@@ -157,7 +158,7 @@ fn dump(tree: &Tree, dir: &Path, more: &[&str]) -> Result<()> {
     fs::write(&kernel, [0; 4096]).with_context(|| format!("cannot write {}", kernel.display()))?;
     let kernel = kernel.to_string_lossy();
     let mut qemu = Command::new("qemu-system-aarch64");
-    let dumped = file.to_string_lossy().replace(',', ",,");
+    let dumped = escape(&file.to_string_lossy());
     qemu.args(["-machine", &format!("{},dumpdtb={dumped}", tree.machine)]);
     if tree.machine.starts_with("virt") {
         qemu.args(["-cpu", "cortex-a76", "-nodefaults"]);

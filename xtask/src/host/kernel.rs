@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 
-use crate::image::unpack_kernel;
+use crate::image::kernel_file;
 use crate::linux::{self, LinuxArgs, stock};
 use crate::paths;
 
@@ -81,12 +81,8 @@ pub(crate) fn prepare(choice: &Choice) -> Result<Prepared> {
 
 /// Ward takes nothing but an unpacked arm64 `Image`: the file itself, or what is packed in it.
 fn unpacked(file: &Path) -> Result<PathBuf> {
-    let packed =
-        fs::read(file).with_context(|| format!("cannot read the kernel {}", file.display()))?;
-    let len = packed.len();
-    let image = unpack_kernel(packed)
-        .with_context(|| format!("{} is no kernel for Ward", file.display()))?;
-    if image.len() == len {
+    let image = kernel_file(file)?;
+    if fs::metadata(file).is_ok_and(|packed| packed.len() == image.len() as u64) {
         return Ok(file.into());
     }
     let plain = paths::ward_dir()?.join("unpacked-kernel");
@@ -97,6 +93,7 @@ fn unpacked(file: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::CannotStart;
 
     #[test]
     fn kernels_are_named_or_files() {
@@ -108,11 +105,14 @@ mod tests {
 
     #[test]
     fn what_is_no_kernel_is_refused() {
-        let error = unpacked(Path::new(file!())).unwrap_err().to_string();
-        assert!(
-            error.contains("cannot read") || error.contains("ARM"),
-            "{error}"
-        );
-        unpacked(Path::new("/nonexistent")).unwrap_err();
+        let refused = |path: &Path| {
+            let error = unpacked(path).unwrap_err();
+            assert!(error.is::<CannotStart>());
+            error.to_string()
+        };
+        let text = refused(&paths::root().join("Cargo.toml"));
+        assert!(text.contains("Cargo.toml is no kernel"), "{text}");
+        let missing = refused(Path::new("/nonexistent"));
+        assert!(missing.contains("cannot read /nonexistent"), "{missing}");
     }
 }

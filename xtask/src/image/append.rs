@@ -1,14 +1,14 @@
 //! Appends a kernel, a RAM disk and a command line to the EL2 image. The format is described in
 //! `hyp_el2::image::appended`, which reads it.
 
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sha2::{Digest, Sha256};
 
-use super::unpack::unpack_kernel;
+use super::unpack::kernel_file;
+use crate::run::{CannotStart, named_file};
 
 const MAGIC: &[u8; 8] = b"WARDLOAD";
 const VERSION: u32 = 1;
@@ -33,30 +33,49 @@ pub(crate) struct PayloadArgs {
     pub(crate) append: Option<String>,
 }
 
+/// What the arguments name, read and unpacked.
+pub(crate) struct Payload {
+    kernel: Vec<u8>,
+    initrd: Vec<u8>,
+    bootargs: String,
+}
+
 impl PayloadArgs {
-    /// Makes the file with the payload, if there is one, from the image's bytes.
-    pub(super) fn build(&self, image: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Some(path) = &self.payload else {
+    /// Reads and checks what is named, if anything.
+    pub(crate) fn read(&self) -> Result<Option<Payload>> {
+        let Some(kernel) = &self.payload else {
             return Ok(None);
         };
-        let read = |path: &PathBuf| {
-            fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-        };
-        let kernel = unpack_kernel(read(path)?)
-            .with_context(|| format!("{} is no kernel for Ward", path.display()))?;
-        let initrd = self.initrd.as_ref().map(read).transpose()?;
-        let bootargs = self.append.as_deref().unwrap_or("");
-        append(image, &kernel, initrd.as_deref().unwrap_or(&[]), bootargs).map(Some)
+        let initrd = self.initrd.as_deref().map(named_file).transpose()?;
+        let bootargs = self.append.clone().unwrap_or_default();
+        check_bootargs(&bootargs)?;
+        Ok(Some(Payload {
+            kernel: kernel_file(kernel)?,
+            initrd: initrd.unwrap_or_default(),
+            bootargs,
+        }))
     }
+}
+
+impl Payload {
+    /// The image's bytes with this behind them.
+    pub(super) fn behind(&self, image: &[u8]) -> Result<Vec<u8>> {
+        append(image, &self.kernel, &self.initrd, &self.bootargs)
+    }
+}
+
+fn check_bootargs(bootargs: &str) -> Result<()> {
+    if bootargs.len() > MAX_BOOTARGS || bootargs.contains('\0') {
+        bail!(CannotStart(format!(
+            "the command line has {} bytes; Linux reads {MAX_BOOTARGS}, none of them zero",
+            bootargs.len()
+        )));
+    }
+    Ok(())
 }
 
 /// The image with a payload behind it.
 fn append(image: &[u8], kernel: &[u8], initrd: &[u8], bootargs: &str) -> Result<Vec<u8>> {
-    if bootargs.len() > MAX_BOOTARGS || bootargs.contains('\0') {
-        bail!(
-            "the command line is longer than the {MAX_BOOTARGS} bytes that Linux reads, or has a zero in it"
-        );
-    }
     let own = field(image, 16)?;
     if own < image.len() || !own.is_multiple_of(PAGE) {
         bail!("the EL2 image is larger than its header says");
@@ -156,13 +175,15 @@ mod tests {
         let file = append(&ward, &kernel, &[], "").unwrap();
         assert_eq!(file.len(), BLOCK + 0x8_0000 + 0x100);
         assert_eq!(file[OWN + 72..OWN + HEADER], [0; 96]);
-        let refused = |ward: &[u8], kernel: &[u8], bootargs: &str| {
-            assert!(append(ward, kernel, &[], bootargs).is_err());
+        let refused = |ward: &[u8], kernel: &[u8]| {
+            assert!(append(ward, kernel, &[], "").is_err());
         };
-        refused(&header(0x2000, 0, 0x2800), &kernel, "");
-        refused(&header(OWN + 1, 0, 0x2800), &kernel, "");
-        refused(&ward, &kernel, &"x".repeat(2048));
-        refused(&ward, &kernel[..20], "");
-        refused(&ward, &header(1, BLOCK, 0x100), "");
+        check_bootargs(&"x".repeat(2047)).unwrap();
+        check_bootargs(&"x".repeat(2048)).unwrap_err();
+        check_bootargs("a\0").unwrap_err();
+        refused(&header(0x2000, 0, 0x2800), &kernel);
+        refused(&header(OWN + 1, 0, 0x2800), &kernel);
+        refused(&ward, &kernel[..20]);
+        refused(&ward, &header(1, BLOCK, 0x100));
     }
 }

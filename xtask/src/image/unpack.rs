@@ -1,17 +1,31 @@
 //! Unpacks a kernel file: EL2 takes plain arm64 Images only.
 
 use std::io::Read;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+
+use crate::run::{CannotStart, named_file};
 
 /// A kernel larger than this is none.
 const MAX: u64 = 512 << 20;
 /// Levels of packing: a zboot image in a gzip file, and one more.
 const LAYERS: usize = 3;
 
+/// The arm64 `Image` in a file that the user named.
+pub(crate) fn kernel_file(path: &Path) -> Result<Vec<u8>> {
+    unpack_kernel(named_file(path)?).map_err(|error| {
+        CannotStart(format!(
+            "{} is no kernel for Ward: {error:#}",
+            path.display()
+        ))
+        .into()
+    })
+}
+
 /// The arm64 `Image` in a kernel file: as it is, packed with gzip or zstd, or an EFI zboot image
 /// (Linux `drivers/firmware/efi/libstub/zboot-header.S`) with either inside.
-pub(crate) fn unpack_kernel(file: Vec<u8>) -> Result<Vec<u8>> {
+fn unpack_kernel(file: Vec<u8>) -> Result<Vec<u8>> {
     let mut bytes = file;
     for _ in 0..LAYERS {
         if bytes.get(56..60) == Some(b"ARM\x64") {

@@ -140,7 +140,7 @@ fn unpack(tarball: &Path, work: &Path, inputs: &Inputs) -> Result<PathBuf> {
     // Left by an unpacking that was interrupted.
     let _ = fs::remove_dir_all(&part);
     fs::create_dir_all(&part).with_context(|| format!("cannot make {}", part.display()))?;
-    say(&format!("unpacking {}, 1.8 GB", tarball.display()));
+    say(&format!("unpacking {}: some 1.8 GB", tarball.display()));
     let mut tar = Command::new("tar");
     tar.arg("-xf").arg(tarball).arg("-C").arg(&part);
     run::status(tar.args(["--strip-components=1", "--no-same-owner"]))?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{apt, cache};
 use crate::run::{self, say};
@@ -76,27 +76,27 @@ pub(super) fn debian() -> Result<PathBuf> {
 
 /// What the user named, whatever it is.
 fn given(path: &Path) -> Result<Source> {
-    let path = fs::canonicalize(path).with_context(|| {
-        format!(
-            "there is no kernel source at {}: --source and WARD_LINUX_SOURCE take a tarball or a directory",
+    let path = fs::canonicalize(path).map_err(|error| {
+        CannotStart(format!(
+            "there is no kernel source at {} ({error}): --source and WARD_LINUX_SOURCE take a tarball or a directory",
             path.display()
-        )
+        ))
     })?;
     if path.is_file() {
         let sha256 = cache::digest(&path)?;
         return Ok(Source::Tarball { file: path, sha256 });
     }
     if !path.join("Kbuild").is_file() || !path.join("arch/arm64").is_dir() {
-        bail!(
-            "{} is no kernel source: it has no Kbuild and arch/arm64",
+        bail!(CannotStart(format!(
+            "{} is no kernel source: it lacks the file Kbuild or the directory arch/arm64",
             path.display()
-        );
+        )));
     }
     if path.join(".config").is_file() {
-        bail!(
+        bail!(CannotStart(format!(
             "{} was built in place, so it cannot be built outside: run `make mrproper` there",
             path.display()
-        );
+        )));
     }
     Ok(Source::Directory(path))
 }

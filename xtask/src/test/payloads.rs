@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::tally::Tally;
 use crate::image::{self, ImageArgs, Images, PayloadArgs};
 use crate::payload::Guest;
-use crate::qemu::console;
+use crate::qemu::{console, escape};
 use crate::run::{cargo, say};
 use crate::{paths, trees};
 
@@ -112,7 +112,8 @@ fn file(images: &Images) -> Result<Vec<u8>> {
         initrd: Some(modules[1].file.clone()),
         append: Some("demo".to_owned()),
     };
-    let path = image::with_payload(images, &payload)?.context("no payload was written")?;
+    let payload = payload.read()?.context("no payload was named")?;
+    let path = image::with_payload(images, &payload)?;
     fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -151,7 +152,7 @@ fn boots(good: &[u8]) -> Result<()> {
 }
 
 fn module(path: &Path, address: u64, more: &str) -> [String; 2] {
-    let path = path.to_string_lossy().replace(',', ",,");
+    let path = escape(&path.to_string_lossy());
     let device = format!("guest-loader,addr={address:#x},kernel={path}{more}");
     ["-device".to_owned(), device]
 }
@@ -188,7 +189,7 @@ fn wrong_module(name: &str, start: &[u8], says: &str, images: &Images) -> Result
 fn overlap(images: &Images) -> Result<()> {
     let modules = images.payload.modules(Guest::Bundle);
     let mut args = module(&modules[0].file, 0x5000_0000, "").to_vec();
-    let path = modules[1].file.to_string_lossy().replace(',', ",,");
+    let path = escape(&modules[1].file.to_string_lossy());
     args.push("-device".to_owned());
     args.push(format!("guest-loader,addr=0x40240000,initrd={path}"));
     boot("overlap", &fs::read(&images.ward)?, &args, "overlaps")
