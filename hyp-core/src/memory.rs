@@ -220,4 +220,12 @@ impl<M: Machine> Memory<M> {
             _ => None,
         }
     }
+
+    /// The first frame of `range` that is `owner`'s, and its IPA.
+    pub fn first_owned(&self, range: Range, owner: VmId) -> Option<(Pfn, crate::addr::Ipa)> {
+        (range.first.0..range.end().0).map(Pfn).find_map(|frame| {
+            let (ipa, _) = self.owned_by(frame, owner)?;
+            Some((frame, ipa))
+        })
+    }
 }

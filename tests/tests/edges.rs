@@ -355,6 +355,38 @@ fn clearing_parts_of_blocks_needs_a_table_for_each_that_is_cut() {
 }
 
 #[test]
+fn clearing_finds_what_the_vm_owns_among_others_frames() {
+    let scene = Scene::default();
+    let (vm, other) = (scene.protected(1), scene.protected(1));
+    let pfn = scene.idle(8, 8);
+    let give = |vm: u64, n: u64| {
+        let args = [vm, (BLOCK + n) << 12, (pfn + n) << 12, 0, 3];
+        scene.call(Call::VmMap, &args).expect("mapped");
+    };
+    let mapped = |vm| {
+        let pages = scene.call(Call::StatRead, &[vm, stat::VM_MAPPED]);
+        pages.expect("a counter")
+    };
+    // Their images.
+    let before = (mapped(vm), mapped(other));
+    // Of eight frames the first and the last are the host's, and one is another VM's.
+    for n in [1, 2, 4, 6] {
+        give(vm, n);
+    }
+    give(other, 3);
+    scene.call(Call::VmPowerOff, &[vm]).expect("off");
+    let clear =
+        |first: u64, frames| scene.call(Call::VmClearRange, &[vm, (pfn + first) << 12, frames]);
+    assert_eq!(clear(3, 1), Ok(0), "another's");
+    assert_eq!(clear(0, 6), Ok(3));
+    assert_eq!(mapped(vm), before.0 + 1, "what is behind the range stays");
+    assert_eq!(clear(0, 8), Ok(1));
+    assert_eq!(clear(0, 8), Ok(0));
+    assert_eq!((mapped(vm), mapped(other)), (before.0, before.1 + 1));
+    scene.check();
+}
+
+#[test]
 fn a_piece_of_destruction_returns_a_block_at_most() {
     let scene = Scene::default();
     let host = || scene.call(Call::StatRead, &[0, stat::HOST_FRAMES]);

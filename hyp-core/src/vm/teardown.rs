@@ -68,36 +68,36 @@ impl<M: Machine> Ward<M> {
                 return Err(Error::NoMemory);
             }
             let mut done = 0;
-            let mut at = range.first;
-            while at < range.end() {
-                let mut step = 1;
-                if let Some((ipa, leaf)) = self.owned_leaf(order, vm, at) {
-                    let whole = Range {
-                        first: at,
-                        frames: leaf.size.frames(),
-                    };
-                    let fits = leaf.frame == at && whole.end() <= range.end();
-                    let size = if fits { leaf.size } else { Size::Page };
-                    self.reclaim(order, vm, ipa, size);
-                    step = size.frames();
-                    done += step;
-                }
-                at = at.add(step);
+            let mut left = range;
+            while let Some((at, ipa, leaf)) = self.next_owned(order, vm, left) {
+                let whole = Range {
+                    first: at,
+                    frames: leaf.size.frames(),
+                };
+                let fits = leaf.frame == at && whole.end() <= range.end();
+                let size = if fits { leaf.size } else { Size::Page };
+                self.reclaim(order, vm, ipa, size);
+                done += size.frames();
+                left.first = at.add(size.frames());
+                left.frames = range.end().0 - left.first.0;
             }
             Ok(done)
         })
     }
 
-    /// Where the VM maps a frame that it owns, and the leaf that does it.
-    fn owned_leaf(
+    /// The first frame of `range` that the VM owns, where it maps it, and the leaf that does it.
+    ///
+    /// One hold of the memory lock for the whole search, a [`host_range`] at most. What it finds
+    /// stays true after: a frame comes to a VM, and leaves it, only under the VM's lock.
+    fn next_owned(
         &self,
         order: &mut Order<'_, level::Vm>,
         vm: &Vm<M>,
-        frame: Pfn,
-    ) -> Option<(Ipa, Leaf)> {
-        let (ipa, _) = self.memory.lock(order).0.owned_by(frame, vm.id)?;
+        range: Range,
+    ) -> Option<(Pfn, Ipa, Leaf)> {
+        let (frame, ipa) = self.memory.lock(order).0.first_owned(range, vm.id)?;
         match vm.stage2.lookup(&self.machine, ipa) {
-            Lookup::Leaf { leaf, .. } => Some((ipa, leaf)),
+            Lookup::Leaf { leaf, .. } => Some((frame, ipa, leaf)),
             Lookup::Invalid { .. } => unreachable!("{frame:?} is owned but not mapped at {ipa:?}"),
         }
     }
@@ -105,8 +105,9 @@ impl<M: Machine> Ward<M> {
     /// Table pages that clearing the range takes: one for each block that reaches over an end.
     fn splits_for(&self, order: &mut Order<'_, level::Vm>, vm: &Vm<M>, range: Range) -> u64 {
         let (mut splits, mut cut) = (0, None);
-        for end in [range.first, Pfn(range.end().0 - 1)] {
-            if let Some((_, leaf)) = self.owned_leaf(order, vm, end) {
+        for first in [range.first, Pfn(range.end().0 - 1)] {
+            let end = Range { first, frames: 1 };
+            if let Some((_, _, leaf)) = self.next_owned(order, vm, end) {
                 let whole = Range {
                     first: leaf.frame,
                     frames: leaf.size.frames(),
