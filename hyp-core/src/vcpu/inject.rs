@@ -29,7 +29,8 @@ pub enum Kind {
     /// would not do: the kernel finds its tables in order and tries again for ever.
     ///
     /// S1PTW is set as well. It says something in `ESR_EL2` only and is RES0 in `ESR_EL1`, so
-    /// no abort of the memory system's has it: a kernel that knows Ward tells the two apart.
+    /// no abort of the memory system's has it: a kernel that knows Ward tells the two apart. An
+    /// error of the hardware's that was reported to EL2 therefore goes on without it.
     HostAbort {
         /// The trapped `ESR_EL2` of a data or instruction abort.
         esr: u64,
@@ -92,6 +93,8 @@ const S1PTW: u64 = 1 << 7;
 const WNR: u64 = 1 << 6;
 /// CM: cache maintenance did it.
 const CM: u64 = 1 << 8;
+/// FnV: FAR holds nothing.
+const FNV: u64 = 1 << 10;
 /// DFSC and IFSC of a synchronous external abort, not on a walk.
 const EXTERNAL: u64 = 0x10;
 /// The same on a walk of stage 1, at its last level.
@@ -153,20 +156,29 @@ fn syndrome(kind: Kind, from_el0: bool) -> (u64, Option<u64>) {
         }
         Kind::InstructionAbort { far } => (class(EC_INSTRUCTION_ABORT) | EXTERNAL, Some(far)),
         Kind::HostAbort { esr, far } => {
-            let fetch = Esr::new(esr).class() == Class::InstructionAbortLower;
+            let trapped = Esr::new(esr);
+            let fetch = trapped.class() == Class::InstructionAbortLower;
             let (ec, direction) = if fetch {
                 (EC_INSTRUCTION_ABORT, 0)
             } else {
                 (EC_DATA_ABORT, esr & (CM | WNR))
             };
             // At which level of stage 1 the walk was, no register tells.
-            let status = if esr & S1PTW != 0 {
+            let status = if trapped.on_walk() {
                 EXTERNAL_ON_WALK
             } else {
                 EXTERNAL
             };
-            // FnV stays clear: FAR_EL2 is valid for every stage-2 fault (DDI 0487 D24.2.49).
-            (class(ec) | S1PTW | direction | status, Some(far))
+            // FAR_EL2 is valid for every stage-2 fault (DDI 0487 D24.2.49). With FnV it may hold
+            // what a guest's exception left there.
+            let (source, far) = if trapped.fault().is_stage2() {
+                (S1PTW, far)
+            } else if esr & FNV != 0 {
+                (FNV, 0)
+            } else {
+                (0, far)
+            };
+            (class(ec) | source | direction | status, Some(far))
         }
     }
 }

@@ -142,6 +142,29 @@ fn the_host_sees_an_external_abort_marked_by_s1ptw() {
 }
 
 #[test]
+fn an_error_of_the_hardware_reaches_the_host_without_wards_mark() {
+    let take = |trapped, far| {
+        let after = inject(at(EL0), Kind::HostAbort { esr: trapped, far });
+        (after.esr, after.far)
+    };
+    let plain = 1 << 25 | 0x10;
+    // External abort, parity, conflict in the TLB.
+    for failed in [0x10, 0x18, 0x30] {
+        let data = 0x24 << 26 | failed;
+        assert_eq!(take(data, 0x7777), (0x24 << 26 | plain, Some(0x7777)));
+        assert_eq!(
+            take(data | 1 << 6, 0x7777),
+            (0x24 << 26 | 1 << 6 | plain, Some(0x7777))
+        );
+        // Without a valid address the host learns none.
+        for ec in [0x20, 0x24] {
+            let trapped = ec << 26 | 1 << 10 | failed;
+            assert_eq!(take(trapped, 0x7777), (ec << 26 | 1 << 10 | plain, Some(0)));
+        }
+    }
+}
+
+#[test]
 fn delivery_reads_and_writes_the_guests_registers() {
     let mut context = Context::reset(0x4000, 0);
     context[SysReg::VbarEl1] = 0x8_0000;
