@@ -227,8 +227,11 @@ pub unsafe fn map(start: u64, end: u64, access: Access) -> Result<(), NoTables> 
 /// # Errors
 /// [`NoTables`].
 ///
+/// # Panics
+/// When the page is mapped already: it could not be kept so.
+///
 /// # Safety
-/// As [`map`]; nothing uses the page, and it is not mapped yet.
+/// As [`map`]; nothing uses the page.
 pub unsafe fn guard(page: Pfn) -> Result<(), NoTables> {
     let mut leaf = |_: u64, _: u32| GUARD;
     let at = page.pa();
@@ -241,8 +244,10 @@ pub unsafe fn guard(page: Pfn) -> Result<(), NoTables> {
             at + PAGE_SIZE,
             &mut leaf,
             false,
-        )
+        )?;
     }
+    assert!(is_guard(at), "a guard page is mapped already");
+    Ok(())
 }
 
 /// Is `address` in a guard page?

@@ -101,7 +101,7 @@ pub(super) fn measure() -> Digest256 {
 /// Where the arm64 header has the image's size.
 const SIZE_AT: usize = 16;
 
-/// What is appended to the image: mapped and in RAM, its digests not compared yet.
+/// What is appended to the image: in RAM, not mapped yet, its digests not compared.
 pub(super) fn appended(ram: &Spans) -> Result<Option<Appended>, Fatal> {
     let own = span();
     let place = (own.base + SIZE_AT as u64) as *const u64;
@@ -114,12 +114,14 @@ pub(super) fn appended(ram: &Spans) -> Result<Option<Appended>, Fatal> {
     if !ram.iter().any(|bank| bank.contains(all)) {
         return Err(Fatal::NotInRam(all));
     }
-    // SAFETY: the boot CPU; RAM, by the line above.
-    unsafe { mmu::map(own.end(), all.end(), Access::Data)? };
     let room = size - own.size;
     if room < appended::HEADER as u64 {
         return Err(Fatal::Appended(appended::Bad::Truncated));
     }
+    // Not the parts: they are mapped with all RAM, and guard pages may yet come to lie around them.
+    let header_end = own.end() + appended::HEADER as u64;
+    // SAFETY: the boot CPU; RAM, by the lines above.
+    unsafe { mmu::map(own.end(), header_end, Access::Data)? };
     // SAFETY: mapped above; nothing runs that could write it.
     let header = unsafe { &*(own.end() as *const [u8; appended::HEADER]) };
     Appended::parse(header, own.end(), room)

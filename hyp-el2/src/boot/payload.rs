@@ -200,8 +200,8 @@ fn place_kernel(machine: &Platform<'_>, kernel: Part, taken: &mut Spans) -> Resu
         .is_some_and(|base| base % BLOCK == 0)
         && machine.ram.iter().any(fits)
         && !others.iter().any(|other| other.overlaps(here));
-    let place = if stays {
-        here.to_pages()
+    let image = if stays {
+        here
     } else {
         let size = (header.text_offset + header.image_size).next_multiple_of(PAGE_SIZE);
         // Clear of the file too: the copy must not run over its source.
@@ -213,14 +213,10 @@ fn place_kernel(machine: &Platform<'_>, kernel: Part, taken: &mut Spans) -> Resu
         };
         memory(image)[..file.size as usize].copy_from_slice(bytes);
         console::line(format_args!("host kernel moved to {image}"));
-        image.to_pages()
+        image
     };
-    take(taken, place)?;
-    cache::clean_invalidate(place.base, file.size);
+    take(taken, image)?;
+    cache::clean_invalidate(image.base, file.size);
     cache::invalidate_instructions();
-    Ok(if stays {
-        file.base
-    } else {
-        place.base + header.text_offset % PAGE_SIZE
-    })
+    Ok(image.base)
 }
