@@ -10,6 +10,7 @@ use hyp_core::abi::smccc;
 use hyp_core::addr::Ipa;
 use hyp_core::memory::{HostFault, HostFaultAction};
 use hyp_core::smc::{HostSmc, host_smc};
+use hyp_core::vcpu::context;
 use hyp_core::vcpu::esr::{Class, Esr, Fault};
 use hyp_core::vcpu::inject::Kind;
 
@@ -24,6 +25,13 @@ pub struct Frame {
     /// `SPSR_EL2`.
     pub pstate: u64,
     pad: u64,
+}
+
+impl Frame {
+    /// Steps over the instruction that trapped: it has been done for the host.
+    fn skip(&mut self, esr: Esr) {
+        context::skip(&mut self.pc, &mut self.pstate, esr.is_long());
+    }
 }
 
 /// What Linux's EL2 stub answers to functions it does not have (`HVC_STUB_ERR`).
@@ -44,7 +52,7 @@ extern "C" fn ward_host_trap(frame: &mut Frame) {
         Class::Hvc64 => call(frame),
         Class::Smc64 => {
             // The SMC itself trapped, it did not execute (DDI 0487 D1.3.6): skip it.
-            frame.pc += 4;
+            frame.skip(esr);
             firmware_call(frame);
         }
         Class::DataAbortLower | Class::InstructionAbortLower => abort(frame, esr),
@@ -134,7 +142,7 @@ fn system_register(frame: &mut Frame, esr: Esr) {
         if let Some(register) = frame.x.get_mut(usize::from(access.rt)) {
             *register = value;
         }
-        frame.pc += 4;
+        frame.skip(esr);
         return;
     }
     if once::first(1 << 32 | raw & 0x3f_fc1e) {

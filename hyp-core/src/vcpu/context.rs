@@ -130,18 +130,25 @@ impl Context {
     }
 
     /// Steps over the instruction at PC, which has been done for the guest. `is_long` is
-    /// `ESR_EL2.IL`. A completed instruction also advances software step and leaves BTYPE 0
-    /// (DDI 0487 D2.11, D8.4.3); in AArch32 it advances the IT block (F1.2).
+    /// `ESR_EL2.IL`.
     pub fn skip(&mut self, is_long: bool) {
-        self.pstate &= !PSTATE_SS;
-        if self.pstate & PSTATE_AARCH32 == 0 {
-            self.pstate &= !PSTATE_BTYPE;
-            self.pc = self.pc.wrapping_add(4);
-        } else {
-            self.pstate = advance_it(self.pstate);
-            let length = if is_long { 4 } else { 2 };
-            self.pc = self.pc.wrapping_add(length) & 0xffff_ffff;
-        }
+        skip(&mut self.pc, &mut self.pstate, is_long);
+    }
+}
+
+/// Steps over the instruction at `pc`, which has been done for whoever is there: a guest, or the
+/// host. It may be the last of the address space: PC wraps. A completed instruction also advances
+/// software step and leaves BTYPE 0 (DDI 0487 D2.11, D8.4.3); in AArch32 it advances the IT block
+/// (F1.2).
+pub fn skip(pc: &mut u64, pstate: &mut u64, is_long: bool) {
+    *pstate &= !PSTATE_SS;
+    if *pstate & PSTATE_AARCH32 == 0 {
+        *pstate &= !PSTATE_BTYPE;
+        *pc = pc.wrapping_add(4);
+    } else {
+        *pstate = advance_it(*pstate);
+        let length = if is_long { 4 } else { 2 };
+        *pc = pc.wrapping_add(length) & 0xffff_ffff;
     }
 }
 

@@ -63,9 +63,17 @@ fn skipping_moves_pc_and_ends_step_and_branch_type() {
             0xffff_ffff & !PSTATE_AARCH32 & !(1 << 21) & !(3 << 10)
         );
     }
+}
+
+#[test]
+fn skipping_the_last_instruction_of_the_address_space_is_no_bug() {
     let mut context = Context::reset(u64::MAX - 3, 0);
     context.skip(true);
     assert_eq!(context.pc, 0);
+    // As the runtime does for the host, which can put an SMC there.
+    let (mut pc, mut pstate) = (u64::MAX - 3, 0x5 | 1 << 21 | 3 << 10);
+    skip(&mut pc, &mut pstate, true);
+    assert_eq!((pc, pstate), (0, 0x5));
 }
 
 #[test]
