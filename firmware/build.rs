@@ -24,6 +24,10 @@ fn main() {
         ] {
             println!("cargo:rustc-link-arg-bins={arg}");
         }
+        // Unoptimised frames are several times as large.
+        let optimised = env::var("OPT_LEVEL").is_ok_and(|level| level != "0");
+        let stack = if optimised { 64 << 10 } else { 512 << 10 };
+        println!("cargo:rustc-link-arg-bins=--defsym=ward_boot_stack_size={stack}");
     }
 }
 

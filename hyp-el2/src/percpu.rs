@@ -11,13 +11,17 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hyp_core::addr::{PAGE_SIZE, Pfn};
 use hyp_core::vcpu::context::Context;
 
-/// Frames set aside for each CPU, in this order: 1 guard, 12 of stack, 1 guard, 1 of emergency
+/// Frames set aside for each CPU, in this order: 1 guard, the stack, 1 guard, 1 of emergency
 /// stack, 1 record.
-pub const CPU_FRAMES: u64 = 16;
+pub const CPU_FRAMES: u64 = STACK_FRAMES + 4;
 /// Offsets, in frames, of the pages that stay unmapped.
 pub const GUARDS: [u64; 2] = [0, STACK_FRAMES + 1];
-/// Frames of a stack.
-pub const STACK_FRAMES: u64 = 12;
+/// Frames of a stack. Those of unoptimised functions are several times as large.
+pub const STACK_FRAMES: u64 = if cfg!(all(debug_assertions, target_os = "none")) {
+    60
+} else {
+    12
+};
 const EMERGENCY: u64 = STACK_FRAMES + 2;
 const RECORD: u64 = EMERGENCY + 1;
 
