@@ -13,10 +13,12 @@ use crate::image::{self, ImageArgs};
 use crate::linux::{self, stock};
 use crate::qemu::Machine;
 use crate::qemu::host::{HostBoot, Reader};
-use crate::run::{say, shell_line};
+use crate::run::{self, cargo, say, shell_line};
 use crate::{demo, initramfs, paths, setup};
 use kernel::Choice;
 
+/// The target of static programs for the host.
+const TARGET: &str = "aarch64-unknown-linux-musl";
 /// The size of a scratch disk; it takes as much room as is written to it.
 const DISK: u64 = 256 << 20;
 
@@ -106,6 +108,15 @@ fn ended(status: ExitStatus) -> Result<()> {
         bail!("QEMU ended with an error ({status}); its own messages are above");
     }
     Ok(())
+}
+
+/// Builds a program of tests/linux, static, and returns its file.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    say(&format!("building {name}, a program for the host"));
+    let package = ["--release", "--target", TARGET, "-p", "ward-host-test"];
+    run::status(cargo(&["build"]).args(package).args(["--bin", name]))?;
+    let release = paths::target_dir().join(TARGET).join("release");
+    Ok(release.join(name))
 }
 
 /// The directory of what one kind of run leaves, made when it is missing.

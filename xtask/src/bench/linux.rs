@@ -12,29 +12,20 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::host::{self, kernel};
+use crate::initramfs;
 use crate::qemu::console::{self, Console};
-use crate::run::{cargo, say, shell_line};
-use crate::{initramfs, paths, run};
+use crate::run::{say, shell_line};
 pub(crate) use report::{Costs, render};
 use report::{read, ticks_to_instructions};
 use start::{Files, Start};
 
-/// The target of static programs for the host.
-const TARGET: &str = "aarch64-unknown-linux-musl";
-const PROGRAM: &str = "ward-host-bench";
 /// What is measured first, from the machine's reset.
 const BOOT: &str = "boot-to-init";
 
 /// Everything measured once.
 pub(crate) fn measure(ward: &Path, cpu: &str, limit: Duration) -> Result<Costs> {
     let kernel = kernel::prepare(&kernel::Choice::Small)?;
-    say("building the program that works and counts");
-    let package = ["--release", "--target", TARGET, "-p", "ward-host-test"];
-    run::status(cargo(&["build"]).args(package).args(["--bin", PROGRAM]))?;
-    let program = paths::target_dir()
-        .join(TARGET)
-        .join("release")
-        .join(PROGRAM);
+    let program = host::program("ward-host-bench")?;
     let initrd = host::dir("bench")?.join("initramfs");
     initramfs::only(&program, &initrd)?;
     let files = Files {

@@ -1,5 +1,6 @@
 //! A supervised run: shows and keeps the console, and ends QEMU when its time is up.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::run;
+use crate::{paths, run};
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -34,6 +35,14 @@ impl Console {
     /// Whether the machine printed exactly this line.
     pub(crate) fn has(&self, line: &str) -> bool {
         self.lines.iter().any(|printed| printed == line)
+    }
+
+    /// Keeps the lines in target/ward/logs; returns the file's name for people.
+    pub(crate) fn keep(&self, name: &str) -> Result<String> {
+        let log = paths::log_dir()?.join(format!("{name}.log"));
+        fs::write(&log, self.lines.join("\n") + "\n")
+            .with_context(|| format!("cannot write {}", log.display()))?;
+        Ok(paths::display(&log))
     }
 
     /// What is wrong with how the run ended, if anything.

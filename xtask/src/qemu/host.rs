@@ -54,19 +54,7 @@ impl HostBoot<'_> {
             Reader::Program => "stdio",
         });
         qemu.arg("-kernel").arg(self.ward);
-        let modules = [
-            (KERNEL, self.kernel, Kind::Kernel),
-            (INITRD, self.initrd, Kind::Data),
-        ];
-        for (address, file, kind) in modules {
-            let module = Module {
-                address,
-                file: file.into(),
-                kind,
-            };
-            qemu.arg("-device")
-                .arg(guest_loader(&module, self.bootargs));
-        }
+        load(&mut qemu, self.kernel, self.initrd, self.bootargs);
         for (name, file) in [("nvme", self.nvme), ("virtio", self.virtio)] {
             qemu.arg("-drive").arg(format!(
                 "if=none,id={name},format=raw,file={}",
@@ -85,6 +73,19 @@ impl HostBoot<'_> {
             qemu.args(["-s", "-S"]);
         }
         qemu
+    }
+}
+
+/// Has QEMU load a kernel and its RAM disk for Ward.
+pub(crate) fn load(qemu: &mut Command, kernel: &Path, initrd: &Path, bootargs: &str) {
+    let modules = [(KERNEL, kernel, Kind::Kernel), (INITRD, initrd, Kind::Data)];
+    for (address, file, kind) in modules {
+        let module = Module {
+            address,
+            file: file.into(),
+            kind,
+        };
+        qemu.arg("-device").arg(guest_loader(&module, bootargs));
     }
 }
 

@@ -11,19 +11,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::tally::Tally;
+use crate::host;
 use crate::host::kernel::{self, Choice, Prepared};
 use crate::image::{self, ImageArgs};
 use crate::initramfs::{self, Tests};
 use crate::linux::{modules, stock};
 use crate::qemu::console::{self, Console};
 use crate::qemu::host::{HostBoot, Reader};
-use crate::run::{cargo, say};
-use crate::{host, paths, run};
+use crate::run::say;
 use report::Report;
 use runs::{RUNS, Run};
 
-/// The target of static programs for the host.
-const TARGET: &str = "aarch64-unknown-linux-musl";
 /// How many lines of a console are shown when something is wrong.
 const TAIL: usize = 25;
 
@@ -73,17 +71,12 @@ impl Ready {
                 spare.push(modules::build(built, name)?);
             }
         }
-        say("building the host's test program");
-        let package = ["--release", "--target", TARGET, "-p", "ward-host-test"];
-        run::status(cargo(&["build"]).args(package))?;
         Ok(Ready {
             test_ward: image::build_test()?,
             bundle: images.payload.bundle().to_path_buf(),
             ward: images.ward,
             small,
-            program: paths::target_dir()
-                .join(TARGET)
-                .join("release/ward-host-test"),
+            program: host::program("ward-host-test")?,
             busybox: stock::busybox()?,
             spare,
         })
@@ -146,12 +139,9 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
 
 /// Adds what the console shows to the tally, and keeps the console.
 fn judge(run: &Run, console: &Console, tally: &mut Tally) -> Result<()> {
-    let log = paths::log_dir()?.join(format!("linux-{}.log", run.name));
-    fs::write(&log, console.lines.join("\n") + "\n")
-        .with_context(|| format!("cannot write {}", log.display()))?;
+    let log = console.keep(&format!("linux-{}", run.name))?;
     let mut report = Report::read(&console.lines, run.boots);
     report.wrong.extend(console.bad_end());
-    let log = paths::display(&log);
     let short = |note: &&String| !note.starts_with("attack: CALLS");
     for note in report.notes.iter().filter(short) {
         println!("{}: {note}", run.name);

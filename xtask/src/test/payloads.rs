@@ -138,11 +138,9 @@ fn boot(name: &str, bytes: &[u8], args: &[String], says: &str) -> Result<()> {
     // Ward parks after its last line, so the run ends there.
     let stop = |line: &str| line.contains("cannot start") || line.contains(says);
     let console = console::watch_until(&mut qemu, Some(LIMIT), false, stop)?;
-    let log = paths::log_dir()?.join(format!("payload-{name}.log"));
-    fs::write(&log, console.lines.join("\n") + "\n")
-        .with_context(|| format!("cannot write {}", log.display()))?;
+    let log = console.keep(&format!("payload-{name}"))?;
     if !console.lines.iter().any(|line| line.contains(says)) {
-        bail!("no line has {says:?} (console: {})", paths::display(&log));
+        bail!("no line has {says:?} (console: {log})");
     }
     Ok(())
 }

@@ -3,15 +3,13 @@
 //! The test host prints `TEST name ... ok` or `TEST name ... FAIL reason` for each test, and at the
 //! end `WARD-TESTS: N passed, 0 failed`; then it powers the machine off.
 
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::machines::Run;
 use super::tally::Tally;
 use crate::image::Images;
-use crate::paths;
 use crate::payload::Guest;
 use crate::qemu::{Boot, console};
 use crate::run::say;
@@ -32,25 +30,19 @@ pub(super) fn run(run: &Run, images: &Images, tally: &mut Tally) -> Result<()> {
     }
     .command();
     let console = console::watch(&mut qemu, Some(Duration::from_secs(run.limit)), false)?;
-    let log = paths::log_dir()?.join(run.name).with_extension("log");
-    fs::write(&log, console.lines.join("\n") + "\n")
-        .with_context(|| format!("cannot write {}", log.display()))?;
+    let log = console.keep(run.name)?;
 
     let mut report = Report::read(&console.lines);
     report.wrong.extend(console.bad_end());
     println!(
-        "{}: {} passed, {} wrong; console in {}",
+        "{}: {} passed, {} wrong; console in {log}",
         run.name,
         report.passed,
-        report.wrong.len(),
-        paths::display(&log)
+        report.wrong.len()
     );
     tally.passed += report.passed;
     for wrong in &report.wrong {
-        tally.fail(
-            run.name,
-            &format!("{wrong} (console: {})", paths::display(&log)),
-        );
+        tally.fail(run.name, &format!("{wrong} (console: {log})"));
     }
     Ok(())
 }

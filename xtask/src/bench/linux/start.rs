@@ -3,13 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::payload::{Kind, Module};
-use crate::qemu::guest_loader;
+use crate::qemu::host::load;
 use crate::run::shell_line;
 
-/// Where kernel and RAM disk are loaded for Ward; without it QEMU chooses.
-const KERNEL: u64 = 0x5000_0000;
-const INITRD: u64 = 0x6000_0000;
 const MEMORY: &str = "2048";
 const BOOTARGS: &str = "console=ttyAMA0 quiet panic=-1";
 /// A disk that answers with zeros, later than the CPU looks: the host always has to wait, and
@@ -70,18 +66,7 @@ impl Start {
             return qemu;
         }
         qemu.arg("-kernel").arg(files.ward);
-        for (address, file, kind) in [
-            (KERNEL, files.kernel, Kind::Kernel),
-            (INITRD, files.initrd, Kind::Data),
-        ] {
-            let file = file.into();
-            let module = Module {
-                address,
-                file,
-                kind,
-            };
-            qemu.arg("-device").arg(guest_loader(&module, BOOTARGS));
-        }
+        load(&mut qemu, files.kernel, files.initrd, BOOTARGS);
         qemu
     }
 
