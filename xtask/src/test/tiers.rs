@@ -231,11 +231,19 @@ fn qemu(tally: &mut Tally, long: bool) -> Result<()> {
     Ok(())
 }
 
-fn demo(tally: &mut Tally, _long: bool) -> Result<()> {
-    tally.one(
-        "demo",
-        images().and_then(|images| demo::boot(&demo::DemoArgs::usual(), &images)),
-    );
+fn demo(tally: &mut Tally, long: bool) -> Result<()> {
+    let boots = |images: Result<Images>| {
+        images.and_then(|images| demo::boot(&demo::DemoArgs::usual(), &images))
+    };
+    if long {
+        // What `--debug` shows. First, so that the usual images are what remains.
+        let unoptimised = ImageArgs {
+            debug_build: true,
+            ..ImageArgs::default()
+        };
+        tally.one("demo, unoptimised", boots(image::build(&unoptimised)));
+    }
+    tally.one("demo", boots(images()));
     Ok(())
 }
 
