@@ -23,8 +23,9 @@ pub(crate) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Adds the machine's options.
-    fn add_to(&self, qemu: &mut Command) {
+    /// QEMU with the machine's options.
+    pub(crate) fn command(&self) -> Command {
+        let mut qemu = Command::new("qemu-system-aarch64");
         let repeatable = if self.count_instructions {
             ",dtb-randomness=off"
         } else {
@@ -38,6 +39,7 @@ impl Machine<'_> {
             qemu.args(["-accel", "tcg", "-icount", "shift=0,sleep=off"]);
             qemu.args(["-seed", "1"]);
         }
+        qemu
     }
 }
 
@@ -58,8 +60,7 @@ pub(crate) struct Boot<'a> {
 impl Boot<'_> {
     /// The QEMU command.
     pub(crate) fn command(&self) -> Command {
-        let mut qemu = Command::new("qemu-system-aarch64");
-        self.machine.add_to(&mut qemu);
+        let mut qemu = self.machine.command();
         // No default devices: no network card or graphics, whose ROM files need more packages.
         qemu.args([
             "-nographic",

@@ -46,8 +46,7 @@ pub(crate) enum Reader {
 impl HostBoot<'_> {
     /// The QEMU command. A machine that resets starts again.
     pub(crate) fn command(&self) -> Command {
-        let mut qemu = Command::new("qemu-system-aarch64");
-        self.machine.add_to(&mut qemu);
+        let mut qemu = self.machine.command();
         qemu.args(["-nographic", "-nodefaults", "-serial"]);
         qemu.arg(match self.console {
             Reader::Person => "mon:stdio",

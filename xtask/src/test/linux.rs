@@ -146,13 +146,6 @@ fn judge(run: &Run, console: &Console, tally: &mut Tally) -> Result<()> {
     for note in report.notes.iter().filter(short) {
         println!("{}: {note}", run.name);
     }
-    println!(
-        "{}: {} passed, {} wrong; console in {log}",
-        run.name,
-        report.passed,
-        report.wrong.len()
-    );
-    tally.passed += report.passed;
     if !report.wrong.is_empty() {
         let tail = console.lines.len().saturating_sub(TAIL);
         println!("{}: the console's last lines:", run.name);
@@ -160,9 +153,7 @@ fn judge(run: &Run, console: &Console, tally: &mut Tally) -> Result<()> {
             println!("    {line}");
         }
     }
-    for wrong in &report.wrong {
-        tally.fail(run.name, &format!("{wrong} (console: {log})"));
-    }
+    tally.console(run.name, &log, report.passed, &report.wrong);
     Ok(())
 }
 

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,12 +10,18 @@ use anyhow::{Context, Result, bail};
 use super::tally::Tally;
 use crate::image::{self, ImageArgs, Images, PayloadArgs};
 use crate::payload::Guest;
-use crate::qemu::{console, escape};
+use crate::qemu::{Machine, console, escape};
 use crate::run::{cargo, say};
 use crate::{paths, trees};
 
 /// Enough for a boot that fails or demonstrates.
 const LIMIT: Duration = Duration::from_secs(90);
+const MACHINE: Machine<'_> = Machine {
+    cpu: "cortex-a76",
+    cpus: 2,
+    memory: 1024,
+    count_instructions: false,
+};
 
 /// A change to the good file, and what the console must say. The change gets the place of the header.
 struct Case {
@@ -122,18 +127,9 @@ fn boot(name: &str, bytes: &[u8], args: &[String], says: &str) -> Result<()> {
     say(&format!("payload: {name}"));
     let path = paths::ward_dir()?.join("payload-test.bin");
     fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    let mut qemu = Command::new("qemu-system-aarch64");
-    qemu.args(["-machine", "virt,virtualization=on,gic-version=3"]);
-    qemu.args([
-        "-cpu",
-        "cortex-a76",
-        "-smp",
-        "2",
-        "-m",
-        "1024",
-        "-nographic",
-    ]);
-    qemu.args(["-nodefaults", "-serial", "stdio", "-no-reboot", "-kernel"]);
+    let mut qemu = MACHINE.command();
+    qemu.args(["-nographic", "-nodefaults", "-serial", "stdio"]);
+    qemu.args(["-no-reboot", "-kernel"]);
     qemu.arg(&path).args(args);
     // Ward parks after its last line, so the run ends there.
     let stop = |line: &str| line.contains("cannot start") || line.contains(says);
@@ -175,9 +171,14 @@ fn refused(case: &Case, good: &[u8], images: &Images) -> Result<()> {
 }
 
 fn wrong_module(name: &str, start: &[u8], says: &str, images: &Images) -> Result<()> {
-    let path = paths::ward_dir()?.join("no-kernel");
     let mut bytes = start.to_vec();
     bytes.resize(0x3000, 0x55);
+    bad_kernel(name, &bytes, says, images)
+}
+
+/// Boots with `bytes` as the module that should be the kernel.
+fn bad_kernel(name: &str, bytes: &[u8], says: &str, images: &Images) -> Result<()> {
+    let path = paths::ward_dir()?.join("no-kernel");
     fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     let args = module(&path, 0x5000_0000, "");
     boot(name, &fs::read(&images.ward)?, &args, says)
@@ -195,11 +196,8 @@ fn overlap(images: &Images) -> Result<()> {
 
 /// A kernel that says it needs more memory than there is.
 fn no_room(images: &Images) -> Result<()> {
-    let path = paths::ward_dir()?.join("no-kernel");
     let mut bytes = fs::read(&images.payload.modules(Guest::Bundle)[0].file)?;
     bytes[16..24].copy_from_slice(&(0xf000_0000_u64).to_le_bytes());
-    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    let args = module(&path, 0x5000_0000, "");
     let says = "no room in RAM for the host's kernel";
-    boot("no-room", &fs::read(&images.ward)?, &args, says)
+    bad_kernel("no-room", &bytes, says, images)
 }

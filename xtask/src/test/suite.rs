@@ -34,16 +34,7 @@ pub(super) fn run(run: &Run, images: &Images, tally: &mut Tally) -> Result<()> {
 
     let mut report = Report::read(&console.lines);
     report.wrong.extend(console.bad_end());
-    println!(
-        "{}: {} passed, {} wrong; console in {log}",
-        run.name,
-        report.passed,
-        report.wrong.len()
-    );
-    tally.passed += report.passed;
-    for wrong in &report.wrong {
-        tally.fail(run.name, &format!("{wrong} (console: {log})"));
-    }
+    tally.console(run.name, &log, report.passed, &report.wrong);
     Ok(())
 }
 

@@ -44,6 +44,18 @@ impl Tally {
         }
     }
 
+    /// Counts what a machine's console reported; `log` is where it was kept.
+    pub(super) fn console(&mut self, name: &str, log: &str, passed: usize, wrong: &[String]) {
+        println!(
+            "{name}: {passed} passed, {} wrong; console in {log}",
+            wrong.len()
+        );
+        self.passed += passed;
+        for wrong in wrong {
+            self.fail(name, &format!("{wrong} (console: {log})"));
+        }
+    }
+
     /// Runs a test command of cargo and counts the tests that it reports.
     pub(super) fn cargo_tests(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let (mut passed, mut failed) = (0, Vec::new());

@@ -92,22 +92,8 @@ impl Env {
 
 /// RAM that the device tree does not give the host: Ward's.
 fn ward_page(board: &Board) -> u64 {
-    let first = board
-        .ram
-        .get()
-        .iter()
-        .map(|range| range.start)
-        .min()
-        .unwrap_or(0);
-    let end = board
-        .ram
-        .get()
-        .iter()
-        .map(|range| range.end)
-        .max()
-        .unwrap_or(0);
+    let (base, end) = (board.ram_gib(), board.ram_end());
     let in_ram = |at: u64| board.ram.overlap(&Range::sized(at, 1));
-    let base = first & !((1 << 30) - 1);
     let hole = (base..end).step_by(1 << 16).find(|at| !in_ram(*at));
     hole.or_else(|| {
         board

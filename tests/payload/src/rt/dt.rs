@@ -118,6 +118,12 @@ pub(crate) fn read(address: u64) -> Option<Board> {
 }
 
 impl Board {
+    /// The start of the GiB in which RAM begins; Ward's memory may lie before the host's there.
+    pub(crate) fn ram_gib(&self) -> u64 {
+        let starts = self.ram.get().iter().map(|bank| bank.start);
+        starts.min().unwrap_or(0) & !((1 << 30) - 1)
+    }
+
     /// The end of RAM.
     pub(crate) fn ram_end(&self) -> u64 {
         let ends = self.ram.get().iter().map(|bank| bank.end);

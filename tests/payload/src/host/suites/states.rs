@@ -326,15 +326,7 @@ fn map_io_of_ram(env: &Env) -> Outcome {
         Error::BadAddress,
     )?;
     // A range that begins in devices and ends in RAM.
-    let ram = env
-        .board
-        .ram
-        .get()
-        .iter()
-        .map(|bank| bank.start)
-        .min()
-        .unwrap_or(0)
-        & !((1 << 30) - 1);
+    let ram = env.board.ram_gib();
     refused(
         Call::VmMapIo,
         &[vm.id, MMIO, ram - 4096, 2],
