@@ -2,6 +2,7 @@
 
 use hyp_core::abi::manifest::BadField;
 use hyp_core::verify::Refusal;
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
@@ -28,6 +29,14 @@ pub enum Error {
         /// What is wrong with the text.
         why: &'static str,
     },
+    /// A machine, or what shall run in it, cannot be as asked.
+    #[error("{what}")]
+    Machine {
+        /// What is wrong, with its numbers.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
     /// The parts asked for do not make a guest that Ward could start.
     #[error("these parts make no guest: {0}")]
     Spec(BadField),
@@ -50,8 +59,9 @@ impl Error {
     }
 
     /// What to do about it, in one sentence.
-    pub fn remedy(&self) -> &'static str {
-        match self {
+    pub fn remedy(&self) -> Cow<'static, str> {
+        let fixed = match self {
+            Error::Machine { remedy, .. } => return remedy.clone().into(),
             Error::File { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => "check the path; the directory must exist",
                 io::ErrorKind::PermissionDenied => "check the owner and mode of file and directory",
@@ -76,7 +86,8 @@ impl Error {
             Error::Refused(_) => {
                 "the bundle was changed after it was signed: get it again from its owner"
             }
-        }
+        };
+        fixed.into()
     }
 }
 

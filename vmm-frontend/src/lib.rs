@@ -43,6 +43,8 @@
 
 pub mod bundle;
 mod error;
+pub mod fdt;
 pub mod keys;
+pub mod layout;
 
 pub use error::Error;

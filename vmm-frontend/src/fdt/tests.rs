@@ -1,0 +1,60 @@
+use super::*;
+use crate::layout::KernelShape;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+fn layout(cpus: u32, mib: u64) -> Layout {
+    let kernel = KernelShape {
+        file: 1 << 20,
+        text_offset: 0,
+        image_size: 2 << 20,
+    };
+    let machine = Machine::new(cpus, mib << 20).expect("a machine");
+    Layout::new(machine, kernel, Some(5000)).expect("fits")
+}
+
+#[test]
+fn the_largest_tree_fits_its_place() {
+    let line = "x".repeat(MAX_COMMAND_LINE);
+    let tree = build(&layout(64, 512), &line).expect("a tree");
+    assert!(
+        tree.len() as u64 <= crate::layout::TREE_BYTES,
+        "{}",
+        tree.len()
+    );
+    assert_eq!(build(&layout(64, 512), &line).expect("again"), tree);
+}
+
+#[test]
+fn a_command_line_that_linux_would_cut_is_refused() {
+    assert!(build(&layout(1, 128), &"x".repeat(MAX_COMMAND_LINE + 1)).is_err());
+    assert!(build(&layout(1, 128), "a\0b").is_err());
+}
+
+#[test]
+fn vcpus_have_the_affinities_of_ward_and_kvm() {
+    assert_eq!([0, 15, 16, 63].map(affinity), [0, 15, 0x100, 0x30f]);
+}
+
+/// The device tree compiler's opinion, where it is installed.
+#[test]
+fn dtc_finds_nothing_to_say() {
+    for cpus in [1, 4, 64] {
+        let tree = build(&layout(cpus, 512), "console=ttyAMA0").expect("a tree");
+        let dtc = Command::new("dtc")
+            .args(["-I", "dtb", "-O", "dts", "-o", "-", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut dtc) = dtc else { return };
+        let mut input = dtc.stdin.take().expect("a pipe");
+        input.write_all(&tree).expect("written");
+        drop(input);
+        let output = dtc.wait_with_output().expect("dtc ends");
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(text.matches("virtio,mmio").count(), 16, "{text}");
+    }
+}
