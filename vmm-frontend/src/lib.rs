@@ -42,9 +42,13 @@
 //! Ward yet.
 
 pub mod bundle;
+pub mod bus;
 mod error;
+pub mod event_loop;
 pub mod fdt;
 pub mod keys;
+pub mod virtio;
+pub mod vm;
 pub mod layout;
 
 pub use error::Error;
