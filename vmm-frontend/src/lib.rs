@@ -47,8 +47,8 @@ mod error;
 pub mod event_loop;
 pub mod fdt;
 pub mod keys;
+pub mod layout;
 pub mod virtio;
 pub mod vm;
-pub mod layout;
 
 pub use error::Error;
