@@ -1,4 +1,4 @@
-//! What an SMMUv3 can do, as `SMMU_IDR0`, `SMMU_IDR1` and `SMMU_IDR5` say (IHI 0070, 6.3).
+//! What an SMMUv3 can do, as `SMMU_IDR0`, `SMMU_IDR1`, `SMMU_IDR3` and `SMMU_IDR5` say (IHI 0070, 6.3).
 //!
 //! Rule: a reserved value is an error, never a guess. Whoever builds tables for a device from a
 //! misread size would build them wrong, and a wrong table is a hole in the wall.
@@ -6,7 +6,7 @@
 mod field;
 
 pub use field::{
-    AddressBits, Httu, IdBits, Idr0, Idr1, Idr5, QueueOrder, StallModel, TableFormat, Unknown,
+    AddressBits, Httu, IdBits, Idr0, Idr1, Idr3, Idr5, QueueOrder, StallModel, TableFormat, Unknown,
 };
 use field::{bit, bits};
 
@@ -27,6 +27,8 @@ pub struct Identification {
     pub broadcast_maintenance: bool,
     /// `HTTU`: updates of flags in tables by hardware.
     pub hardware_update: Httu,
+    /// `TTENDIAN`: reads translation tables that are little-endian, as Ward's are.
+    pub little_endian: bool,
     /// `HYP`: has contexts for EL2.
     pub hypervisor_contexts: bool,
     /// `ATS`: devices may ask for translations and then use physical addresses by themselves.
@@ -61,6 +63,8 @@ pub struct Identification {
     pub queues_preset: bool,
     /// `REL`: those fixed addresses count from the base of the SMMU's registers.
     pub preset_relative: bool,
+    /// `RIL`: one TLB invalidation can name a range of addresses and a level.
+    pub range_invalidation: bool,
     /// `OAS`: how wide a physical address may be.
     pub output_address: AddressBits,
     /// `VAX`: how wide a virtual address may be in stage 1.
@@ -76,13 +80,13 @@ pub struct Identification {
 }
 
 impl Identification {
-    /// Decodes the values of the three registers.
+    /// Decodes the values of the four registers.
     ///
     /// # Errors
     ///
     /// Names the field that holds a value which the architecture reserves.
-    pub fn decode(idr0: Idr0, idr1: Idr1, idr5: Idr5) -> Result<Self, Unknown> {
-        let (Idr0(r0), Idr1(r1), Idr5(r5)) = (idr0, idr1, idr5);
+    pub fn decode(idr0: Idr0, idr1: Idr1, idr3: Idr3, idr5: Idr5) -> Result<Self, Unknown> {
+        let (Idr0(r0), Idr1(r1), Idr3(r3), Idr5(r5)) = (idr0, idr1, idr3, idr5);
         Ok(Identification {
             stage2: bit(r0, 0),
             stage1: bit(r0, 1),
@@ -98,7 +102,12 @@ impl Identification {
                 0 => Httu::None,
                 1 => Httu::Access,
                 2 => Httu::AccessAndDirty,
-                value => return Err(Unknown::new("SMMU_IDR0.HTTU", value)),
+                _ => Httu::AccessDirtyTable,
+            },
+            little_endian: match bits(r0, 22, 21) {
+                0 | 2 => true,
+                3 => false,
+                value => return Err(Unknown::new("SMMU_IDR0.TTENDIAN", value)),
             },
             hypervisor_contexts: bit(r0, 9),
             ats: bit(r0, 10),
@@ -126,6 +135,7 @@ impl Identification {
             preset_relative: bit(r1, 28),
             queues_preset: bit(r1, 29),
             tables_preset: bit(r1, 30),
+            range_invalidation: bit(r3, 10),
             output_address: AddressBits::of_oas(bits(r5, 2, 0))?,
             granule_4k: bit(r5, 4),
             granule_16k: bit(r5, 5),

@@ -10,6 +10,10 @@ pub struct Idr0(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idr1(pub u32);
 
+/// Value of `SMMU_IDR3`, at offset 0xc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idr3(pub u32);
+
 /// Value of `SMMU_IDR5`, at offset 0x14.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idr5(pub u32);
@@ -70,6 +74,8 @@ pub enum Httu {
     Access,
     /// The access flag and the dirty state.
     AccessAndDirty,
+    /// Both, and the access flag of table descriptors.
+    AccessDirtyTable,
 }
 
 /// What may happen to an access that faults.

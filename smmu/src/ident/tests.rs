@@ -1,7 +1,7 @@
 use super::*;
 
 fn decode(r0: u32, r1: u32, r5: u32) -> Result<Identification, Unknown> {
-    Identification::decode(Idr0(r0), Idr1(r1), Idr5(r5))
+    Identification::decode(Idr0(r0), Idr1(r1), Idr3(0), Idr5(r5))
 }
 
 /// An SMMU with nothing.
@@ -93,7 +93,7 @@ fn fields_of_several_bits_are_where_the_architecture_has_them() {
 #[test]
 fn reserved_values_are_refused_by_name() {
     for (registers, field, value) in [
-        ([3 << 6, 0, 0], "SMMU_IDR0.HTTU", 3),
+        ([1 << 21, 0, 0], "SMMU_IDR0.TTENDIAN", 1),
         ([3 << 24, 0, 0], "SMMU_IDR0.STALL_MODEL", 3),
         ([2 << 27, 0, 0], "SMMU_IDR0.ST_LEVEL", 2),
         ([0, 33, 0], "SMMU_IDR1.SIDSIZE", 33),
@@ -121,4 +121,13 @@ fn the_largest_permitted_sizes_are_taken() {
 fn table_formats_say_whether_ward_can_use_them() {
     assert!(TableFormat::Both.has_aarch64() && TableFormat::Aarch64.has_aarch64());
     assert!(!TableFormat::Aarch32.has_aarch64() && !TableFormat::None.has_aarch64());
+}
+
+#[test]
+fn what_newer_revisions_added_is_known() {
+    let ident = Identification::decode(Idr0(3 << 6 | 3 << 21), Idr1(0), Idr3(1 << 10), Idr5(0));
+    let ident = ident.unwrap();
+    assert_eq!(ident.hardware_update, Httu::AccessDirtyTable);
+    assert!(ident.range_invalidation && !ident.little_endian);
+    assert!(!nothing().range_invalidation && nothing().little_endian);
 }
