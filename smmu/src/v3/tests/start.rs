@@ -1,0 +1,131 @@
+use super::super::register::{CR0, CR0ACK, GBPA};
+use super::super::{Placement, QueueError, Smmu, StartError, Ste, Unfit, Vmid};
+use super::model::{Blocked, IDR0, Model};
+use super::{DEVICE, ROOT_A, SEEDS, place, stage2};
+
+fn start(hw: &Model) -> Result<Smmu, StartError> {
+    Smmu::start(hw, &place(), &Ste::Invalid)
+}
+
+/// A device tries all the time, from the moment the SMMU is told to abort.
+fn attacked(seed: u64) -> Model {
+    let hw = Model::new(seed);
+    hw.0.borrow_mut().attack = true;
+    hw.0.borrow_mut().watched = std::vec![(DEVICE, 0x4000_0000), (3, 0)];
+    hw
+}
+
+#[test]
+fn nothing_passes_during_or_after_a_start() {
+    for seed in SEEDS {
+        let hw = attacked(seed);
+        let smmu = start(&hw).unwrap();
+        assert!(!smmu.is_lost());
+        assert_eq!(hw.get(CR0.0), 0b1101, "no PRI; no ATSCHK without ATS");
+        assert_eq!(
+            hw.get(0x2c),
+            6,
+            "private maintenance, unknown streams recorded"
+        );
+        assert_eq!(hw.dma(DEVICE, 0x4000_0000, true), Err(Blocked(4)));
+        assert_eq!(
+            hw.dma(0x1_0000, 0, true),
+            Err(Blocked(2)),
+            "beyond the table"
+        );
+    }
+}
+
+/// Firmware left it on, with a table of its own that lets everything pass, and in caches.
+#[test]
+fn what_firmware_left_running_is_stopped_and_forgotten() {
+    for seed in SEEDS {
+        let hw = Model::new(seed);
+        let firmware = stage2(Vmid(9), ROOT_A);
+        super::map(&hw, ROOT_A, 0x4000_0000, Some(0x4000_0000), true);
+        drop(Smmu::start(&hw, &place(), &firmware).unwrap());
+        assert_eq!(hw.dma(DEVICE, 0x4000_0000, true), Ok(0x4000_0000));
+        hw.set(0x44, 0);
+        hw.0.borrow_mut().raise(5);
+        let smmu = start(&hw).unwrap();
+        assert!(!smmu.is_lost());
+        assert_eq!(
+            hw.dma(DEVICE, 0x4000_0000, true),
+            Err(Blocked(4)),
+            "seed {seed}"
+        );
+        assert_eq!(hw.get(0x60), hw.get(0x64), "old errors are acknowledged");
+    }
+}
+
+#[test]
+fn safe_mode_is_on_where_devices_may_translate_by_themselves() {
+    let hw = Model::new(1);
+    hw.set(0, IDR0 | 1 << 10);
+    start(&hw).unwrap();
+    assert_eq!(hw.get(CR0.0), 0b1_1101);
+}
+
+#[test]
+fn an_smmu_that_ward_cannot_drive_aborts() {
+    for seed in SEEDS {
+        let hw = attacked(seed);
+        hw.set(0, IDR0 & !1);
+        assert_eq!(start(&hw).unwrap_err(), StartError::Unfit(Unfit::NoStage2));
+        assert_eq!(hw.dma(DEVICE, 0, true), Err(Blocked(0)));
+        assert_eq!((hw.get(CR0.0), hw.get(GBPA.0)), (0, 1 << 20));
+    }
+}
+
+#[test]
+fn a_register_that_does_not_answer_is_named() {
+    let hw = Model::new(2);
+    hw.faults(|faults| faults.bypass_hangs = true);
+    assert_eq!(start(&hw).unwrap_err(), StartError::NoAnswer(GBPA));
+    let hw = Model::new(3);
+    hw.faults(|faults| faults.enables_hang = true);
+    assert_eq!(start(&hw).unwrap_err(), StartError::NoAnswer(CR0ACK));
+}
+
+#[test]
+fn an_smmu_that_runs_no_commands_aborts() {
+    for seed in SEEDS {
+        let hw = attacked(seed);
+        hw.faults(|faults| faults.queue_stops = true);
+        let error = StartError::Commands(QueueError::Timeout);
+        assert_eq!(start(&hw).unwrap_err(), error);
+        assert_eq!(hw.dma(DEVICE, 0x4000_0000, true), Err(Blocked(0)));
+    }
+}
+
+#[test]
+fn memory_that_does_not_fit_is_refused() {
+    let good = place();
+    for bad in [
+        Placement {
+            commands: good.commands + 64,
+            ..good
+        },
+        Placement {
+            events: good.events + 64,
+            ..good
+        },
+        Placement {
+            command_order: 20,
+            ..good
+        },
+        Placement {
+            command_order: 3,
+            ..good
+        },
+        Placement {
+            event_order: 20,
+            ..good
+        },
+    ] {
+        let hw = Model::new(1);
+        let error = Smmu::start(&hw, &bad, &Ste::Invalid).unwrap_err();
+        assert_eq!(error, StartError::Placement);
+        assert_eq!(hw.dma(DEVICE, 0, false), Err(Blocked(0)));
+    }
+}
