@@ -143,7 +143,7 @@ impl Smmu {
     }
 
     fn refetch<H: Hardware>(&mut self, hw: &H, stream: StreamId) -> Result<(), Lost> {
-        hw.order();
+        // The store is in memory before the command is told of, as every command's own words are.
         self.command(hw, Command::config(stream, true))?;
         self.sync(hw)
     }

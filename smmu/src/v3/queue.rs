@@ -136,7 +136,7 @@ impl CommandQueue {
     ) -> Result<(), QueueError> {
         let deadline = hw.deadline();
         loop {
-            // Asked before the look, so that a CPU that was away for long looks once more.
+            // Asked before the look, as everywhere.
             let over = hw.expired(deadline);
             let cons = hw.read32(register::CMDQ_CONS);
             if done(cons, self.mask()) {

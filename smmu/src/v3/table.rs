@@ -94,6 +94,7 @@ impl StreamTable {
         for n in 0..streams {
             write(hw, at + n * BYTES, entry);
         }
+        // In memory long before `SMMUEN`: a sync lies in between. Said here all the same.
         hw.order();
     }
 

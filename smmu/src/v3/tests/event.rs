@@ -88,3 +88,14 @@ fn global_errors_are_taken_once() {
     assert!(errors.event_lost() && !errors.service_failure());
     assert!(smmu.errors(&hw).is_empty() && !smmu.is_lost());
 }
+
+/// Acknowledged by somebody who does not repair the queue, the error would come back for ever.
+#[test]
+fn the_command_queues_error_is_left_to_who_waits_for_it() {
+    let (hw, mut smmu) = running(3);
+    hw.0.borrow_mut().raise(0);
+    assert!(smmu.errors(&hw).is_empty());
+    assert_eq!(hw.get(0x60) ^ hw.get(0x64), 1);
+    smmu.sync(&hw).unwrap();
+    assert_eq!(hw.get(0x60), hw.get(0x64));
+}

@@ -32,6 +32,8 @@ pub(super) struct Faults {
     pub(super) fetch_aborts: u32,
     /// `CR0ACK` does not change any more.
     pub(super) enables_hang: bool,
+    /// The CPU is away between two looks, so long that every deadline passes.
+    pub(super) away: bool,
     /// `GBPA.UPDATE` never clears.
     pub(super) bypass_hangs: bool,
 }
@@ -50,6 +52,8 @@ pub(super) struct State {
     ram: BTreeMap<u64, u64>,
     stores: VecDeque<(u64, u64)>,
     configs: BTreeMap<u32, [u64; 8]>,
+    /// Entries of which some words have been read.
+    fetching: BTreeMap<u32, [Option<u64>; 8]>,
     descriptors: BTreeMap<u32, u64>,
     tlb: Vec<TlbEntry>,
     /// (VMID, level, address above the level) to the table of that level.
@@ -88,6 +92,7 @@ impl Model {
             ram: BTreeMap::new(),
             stores: VecDeque::new(),
             configs: BTreeMap::new(),
+            fetching: BTreeMap::new(),
             descriptors: BTreeMap::new(),
             tlb: Vec::new(),
             ways: BTreeMap::new(),
@@ -141,7 +146,7 @@ impl State {
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
         self.seed ^= self.seed << 17;
-        (self.seed >> 11) % one_in == 0
+        (self.seed >> 11).is_multiple_of(one_in)
     }
 
     fn word(&self, at: u64) -> u64 {
@@ -155,6 +160,11 @@ impl State {
         if self.chance(2) {
             self.consume();
         }
+        self.roam();
+    }
+
+    /// Devices that try, or the SMMU that looks ahead.
+    fn roam(&mut self) {
         for (stream, address) in self.watched.clone() {
             if self.chance(3) {
                 // Otherwise only to fill caches.

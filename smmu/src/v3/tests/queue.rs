@@ -5,7 +5,7 @@ use super::{COMMANDS, SEEDS, running};
 /// A queue of 16 on a model that does nothing but run it.
 fn bare(seed: u64) -> (Model, CommandQueue) {
     let (hw, smmu) = running(seed);
-    drop(smmu);
+    assert!(!smmu.is_lost());
     hw.set(0x20, 0);
     hw.set(0x24, 0);
     hw.set(0x98, 0);
@@ -84,6 +84,8 @@ fn a_fetch_that_aborts_is_tried_again_a_few_times() {
         queue.push(&hw, Command::all()).unwrap();
         assert_eq!(queue.sync(&hw), Ok(()));
         assert_eq!(hw.done().len(), 1);
+        hw.faults(|faults| faults.fetch_aborts = 4);
+        assert_eq!(queue.sync(&hw), Ok(()), "each sync has its own");
         hw.faults(|faults| faults.fetch_aborts = u32::MAX);
         assert_eq!(queue.sync(&hw), Err(QueueError::Abort));
     }

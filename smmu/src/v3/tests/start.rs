@@ -43,7 +43,7 @@ fn what_firmware_left_running_is_stopped_and_forgotten() {
         let hw = Model::new(seed);
         let firmware = stage2(Vmid(9), ROOT_A);
         super::map(&hw, ROOT_A, 0x4000_0000, Some(0x4000_0000), true);
-        drop(Smmu::start(&hw, &place(), &firmware).unwrap());
+        assert!(Smmu::start(&hw, &place(), &firmware).is_ok());
         assert_eq!(hw.dma(DEVICE, 0x4000_0000, true), Ok(0x4000_0000));
         hw.set(0x44, 0);
         hw.0.borrow_mut().raise(5);
@@ -94,6 +94,7 @@ fn an_smmu_that_runs_no_commands_aborts() {
         hw.faults(|faults| faults.queue_stops = true);
         let error = StartError::Commands(QueueError::Timeout);
         assert_eq!(start(&hw).unwrap_err(), error);
+        assert_eq!(hw.get(CR0ACK.0), 0, "nothing is left half on");
         assert_eq!(hw.dma(DEVICE, 0x4000_0000, true), Err(Blocked(0)));
     }
 }
@@ -128,4 +129,41 @@ fn memory_that_does_not_fit_is_refused() {
         assert_eq!(error, StartError::Placement);
         assert_eq!(hw.dma(DEVICE, 0, false), Err(Blocked(0)));
     }
+}
+
+/// Caches survive a restart: neither the old entries nor the old translations may.
+#[test]
+fn translations_from_before_the_start_are_forgotten() {
+    for seed in SEEDS {
+        let hw = Model::new(seed);
+        super::map(&hw, ROOT_A, 0x4000_0000, Some(0x4000_0000), true);
+        super::map(&hw, super::ROOT_B, 0x4000_0000, Some(0x9000_0000), true);
+        assert!(Smmu::start(&hw, &place(), &stage2(Vmid::HOST, ROOT_A)).is_ok());
+        assert_eq!(hw.dma(DEVICE, 0x4000_0000, true), Ok(0x4000_0000));
+        let host = stage2(Vmid::HOST, super::ROOT_B);
+        assert!(Smmu::start(&hw, &place(), &host).is_ok());
+        assert_eq!(hw.dma(DEVICE, 0x4000_0000, true), Ok(0x9000_0000));
+    }
+}
+
+#[test]
+fn what_el2_left_is_forgotten_where_there_is_an_el2() {
+    for (hyp, commands) in [(0, 2), (1 << 9, 3)] {
+        let hw = Model::new(1);
+        hw.set(0, IDR0 & !(1 << 9) | hyp);
+        start(&hw).unwrap();
+        assert_eq!(hw.done().len(), commands);
+    }
+}
+
+/// Ward's CPU may be held up by firmware. That is not the SMMU's fault.
+#[test]
+fn a_cpu_that_comes_late_sees_what_was_done_in_time() {
+    let hw = Model::new(1);
+    hw.faults(|faults| faults.away = true);
+    let mut smmu = start(&hw).unwrap();
+    for _ in 0..40 {
+        smmu.forget_all(&hw, Vmid(1)).unwrap();
+    }
+    smmu.sync(&hw).unwrap();
 }

@@ -32,6 +32,7 @@ impl Hardware for Model {
         let mut state = self.0.borrow_mut();
         state.stores.push_back((at, value));
         state.settle_one_store();
+        state.roam();
     }
 
     fn order(&self) {
@@ -47,6 +48,11 @@ impl Hardware for Model {
 
     fn expired(&self, deadline: u64) -> bool {
         let mut state = self.0.borrow_mut();
+        if state.faults.away {
+            for _ in 0..2 * PATIENCE {
+                state.tick();
+            }
+        }
         state.tick();
         state.now > deadline
     }

@@ -102,12 +102,14 @@ impl State {
             0x03 => {
                 let stream = (first >> 32) as u32;
                 self.configs.remove(&stream);
+                self.fetching.remove(&stream);
                 if second & 1 == 0 {
                     self.descriptors.remove(&(stream >> 8));
                 }
             }
             0x04 => {
                 self.configs.clear();
+                self.fetching.clear();
                 self.descriptors.clear();
             }
             0x28 => {

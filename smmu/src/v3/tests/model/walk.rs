@@ -24,7 +24,7 @@ impl State {
             self.bypassed = true;
             return Ok(address);
         }
-        let result = self.translate(stream, address, write);
+        let result = self.translate(stream, address, write, real);
         if let Err(Blocked(code)) = result
             && real
             && code != 0
@@ -34,8 +34,14 @@ impl State {
         result
     }
 
-    fn translate(&mut self, stream: u32, address: u64, write: bool) -> Result<u64, Blocked> {
-        let entry = self.entry(stream)?;
+    fn translate(
+        &mut self,
+        stream: u32,
+        address: u64,
+        write: bool,
+        real: bool,
+    ) -> Result<u64, Blocked> {
+        let entry = self.entry(stream, real)?;
         if entry[0] & 1 == 0 {
             return Err(Blocked(4));
         }
@@ -83,7 +89,8 @@ impl State {
     }
 
     /// The stream's entry, kept from before if it was: valid or not.
-    fn entry(&mut self, stream: u32) -> Result<[u64; 8], Blocked> {
+    /// Looking ahead it reads a word or two at a time, in any order; for a device, the rest.
+    fn entry(&mut self, stream: u32, real: bool) -> Result<[u64; 8], Blocked> {
         let config = self.reg(0x88);
         if u64::from(stream) >> (config & 63) != 0 {
             return Err(Blocked(2));
@@ -104,11 +111,17 @@ impl State {
             }
             (descriptor & 0x000f_ffff_ffff_ffc0) + u64::from(stream & 0xff) * 64
         };
-        let mut entry = [0; 8];
-        // In any order: the valid bit may be read first or last.
-        for (n, word) in entry.iter_mut().enumerate() {
-            *word = self.word(at + n as u64 * 8);
+        let mut words = self.fetching.remove(&stream).unwrap_or_default();
+        for (n, word) in (0u64..).zip(&mut words) {
+            if word.is_none() && (real || self.chance(3)) {
+                *word = Some(self.word(at + n * 8));
+            }
         }
+        if words.contains(&None) {
+            self.fetching.insert(stream, words);
+            return Err(Blocked(0));
+        }
+        let entry = words.map(Option::unwrap_or_default);
         self.configs.insert(stream, entry);
         Ok(entry)
     }
