@@ -18,6 +18,8 @@ pub struct Lost;
 pub enum SetError {
     /// The stream has no entry of its own yet: [`Smmu::separate`] first.
     Shared,
+    /// The memory given is not aligned to [`StreamTable::PAGE_BYTES`].
+    Page,
     /// There is no such stream.
     NoStream,
     /// See [`Lost`]. The stream may have its old entry, none or the new one.
@@ -85,7 +87,7 @@ impl Smmu {
     /// Ward's memory at `page`, aligned to that size. They mean what they meant.
     ///
     /// # Errors
-    /// [`SetError::NoStream`] or [`SetError::Lost`].
+    /// [`SetError::NoStream`], [`SetError::Page`] or [`SetError::Lost`].
     pub fn separate<H: Hardware>(
         &mut self,
         hw: &H,
@@ -94,6 +96,9 @@ impl Smmu {
     ) -> Result<(), SetError> {
         self.check(stream)?;
         if let Slot::Shared { descriptor } = self.streams.find(hw, stream) {
+            if !StreamTable::is_page(page) {
+                return Err(SetError::Page);
+            }
             self.streams.separate(hw, descriptor, page);
             self.command(hw, Command::config_all())?;
             self.sync(hw)?;

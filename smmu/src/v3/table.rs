@@ -49,6 +49,11 @@ impl StreamTable {
     /// Bytes, and alignment, of a second-level page.
     pub const PAGE_BYTES: u64 = PAGE;
 
+    /// Can a descriptor name this page?
+    pub(super) const fn is_page(page: u64) -> bool {
+        page.is_multiple_of(PAGE) && page & !POINTER == 0
+    }
+
     /// A table at `base` for streams of `bits`.
     pub const fn new(base: u64, bits: u8, shape: Shape) -> Self {
         StreamTable { base, bits, shape }
@@ -140,7 +145,6 @@ impl StreamTable {
             // Complete before it is reachable.
             hw.order();
             hw.store(descriptor, page | SPAN);
-            hw.order();
         }
     }
 }

@@ -7,6 +7,7 @@ mod event;
 mod fault;
 mod model;
 mod queue;
+mod random;
 mod start;
 mod stream;
 mod tlb;

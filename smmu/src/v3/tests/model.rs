@@ -165,6 +165,15 @@ impl State {
 
     /// Devices that try, or the SMMU that looks ahead.
     fn roam(&mut self) {
+        // A cache may drop what it likes.
+        if !self.watched.is_empty() && self.chance(16) {
+            match self.seed >> 40 & 3 {
+                0 => self.configs.clear(),
+                1 => self.descriptors.clear(),
+                2 => self.tlb.clear(),
+                _ => self.ways.clear(),
+            }
+        }
         for (stream, address) in self.watched.clone() {
             if self.chance(3) {
                 // Otherwise only to fill caches.

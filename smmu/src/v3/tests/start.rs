@@ -1,5 +1,5 @@
 use super::super::register::{CR0, CR0ACK, GBPA};
-use super::super::{Placement, QueueError, Smmu, StartError, Ste, Unfit, Vmid};
+use super::super::{Placement, QueueError, Shape, Smmu, StartError, Ste, StreamTable, Unfit, Vmid};
 use super::model::{Blocked, IDR0, Model};
 use super::{DEVICE, ROOT_A, SEEDS, place, stage2};
 
@@ -46,6 +46,7 @@ fn what_firmware_left_running_is_stopped_and_forgotten() {
         assert!(Smmu::start(&hw, &place(), &firmware).is_ok());
         assert_eq!(hw.dma(DEVICE, 0x4000_0000, true), Ok(0x4000_0000));
         hw.set(0x44, 0);
+        hw.set(0x50, 7);
         hw.0.borrow_mut().raise(5);
         let smmu = start(&hw).unwrap();
         assert!(!smmu.is_lost());
@@ -54,6 +55,7 @@ fn what_firmware_left_running_is_stopped_and_forgotten() {
             Err(Blocked(4)),
             "seed {seed}"
         );
+        assert_eq!(hw.get(0x50), 0, "no interrupts");
         assert_eq!(hw.get(0x60), hw.get(0x64), "old errors are acknowledged");
     }
 }
@@ -121,6 +123,10 @@ fn memory_that_does_not_fit_is_refused() {
         },
         Placement {
             event_order: 20,
+            ..good
+        },
+        Placement {
+            streams: StreamTable::new(super::TABLE + 64, 16, Shape::Linear),
             ..good
         },
     ] {

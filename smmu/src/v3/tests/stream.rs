@@ -83,6 +83,8 @@ fn an_own_page_changes_nothing_for_running_devices() {
         assert!(smmu.is_shared(&hw, StreamId(DEVICE)));
         let set = smmu.set(&hw, StreamId(DEVICE), &Ste::Invalid);
         assert_eq!(set, Err(SetError::Shared));
+        let crooked = smmu.separate(&hw, StreamId(DEVICE), PAGE + 0x1000);
+        assert_eq!(crooked, Err(SetError::Page));
         smmu.separate(&hw, StreamId(DEVICE), PAGE).unwrap();
         assert!(!smmu.is_shared(&hw, StreamId(DEVICE)));
         assert!(smmu.is_shared(&hw, StreamId(0x208)), "another bus");
