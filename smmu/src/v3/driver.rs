@@ -229,11 +229,15 @@ impl Smmu {
         self.events.poll(hw)
     }
 
-    /// Global errors since the last time. Service failure makes the SMMU lost.
+    /// Global errors since the last time. Service failure makes the SMMU lost; an event that could
+    /// not be written takes all that wait with it (7.2.2).
     pub fn errors<H: Hardware>(&mut self, hw: &H) -> GlobalErrors {
         let errors = GlobalErrors::take(hw);
         if errors.service_failure() {
             self.lose(hw);
+        }
+        if errors.event_lost() {
+            self.events.discard(hw);
         }
         errors
     }

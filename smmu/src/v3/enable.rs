@@ -51,7 +51,7 @@ pub enum StartError {
 /// # Errors
 /// [`StartError::NoAnswer`].
 pub fn abort_all<H: Hardware>(hw: &H) -> Result<(), StartError> {
-    // 6.3.15: written only while no update is under way.
+    // 6.3.14.1: written only while no update is under way.
     settle(hw, register::GBPA, |value| {
         value & register::GBPA_UPDATE == 0
     })?;
@@ -63,6 +63,7 @@ pub fn abort_all<H: Hardware>(hw: &H) -> Result<(), StartError> {
     if hw.read32(register::GBPA) & register::GBPA_ABORT == 0 {
         return Err(StartError::NoAnswer(register::GBPA));
     }
+    // Only now: an SMMU that is turned off before this has taken effect lets everything pass.
     // 6.3.9: a field is not written again before its last update is complete.
     let pending = hw.read32(register::CR0);
     settle(hw, register::CR0ACK, |seen| (seen ^ pending) & ENABLES == 0)?;

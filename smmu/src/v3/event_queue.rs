@@ -46,6 +46,12 @@ impl EventQueue {
         register::BASE_ALLOCATE | self.base | self.order as u64
     }
 
+    /// Empties the queue: after a write to it aborted, no record in it can be believed (7.2.2).
+    pub(super) fn discard<H: Hardware>(&mut self, hw: &H) {
+        self.cons = hw.read32(register::EVENTQ_PROD);
+        hw.write32(register::EVENTQ_CONS, self.cons);
+    }
+
     /// The next record, and its place is the SMMU's again. Overflow is told once, when the
     /// records from before it have been read.
     pub fn poll<H: Hardware>(&mut self, hw: &H) -> Option<Polled> {

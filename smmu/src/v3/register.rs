@@ -20,7 +20,7 @@ pub const CR0ACK: Register = Register(0x24);
 pub const CR1: Register = Register(0x28);
 /// Broadcast maintenance and unknown streams, 6.3.12.
 pub const CR2: Register = Register(0x2c);
-/// What happens to transactions while translation is off, 6.3.15.
+/// What happens to transactions while translation is off, 6.3.14.
 pub const GBPA: Register = Register(0x44);
 /// Interrupt enables, 6.3.17.
 pub const IRQ_CTRL: Register = Register(0x50);
@@ -42,9 +42,9 @@ pub const CMDQ_PROD: Register = Register(0x98);
 pub const CMDQ_CONS: Register = Register(0x9c);
 /// Address and size of the event queue, 6.3.29.
 pub const EVENTQ_BASE: Register = Register(0xa0);
-/// Where the SMMU writes events next; in the second page, 6.3.30.
+/// Where the SMMU writes events next; in the second page (6.3, EVENTQ_PROD).
 pub const EVENTQ_PROD: Register = Register(0x1_00a8);
-/// Which event Ward reads next; in the second page, 6.3.31.
+/// Which event Ward reads next; in the second page (6.3, EVENTQ_CONS).
 pub const EVENTQ_CONS: Register = Register(0x1_00ac);
 
 /// `CR0.SMMUEN`: streams are translated.

@@ -99,3 +99,19 @@ fn the_command_queues_error_is_left_to_who_waits_for_it() {
     smmu.sync(&hw).unwrap();
     assert_eq!(hw.get(0x60), hw.get(0x64));
 }
+
+#[test]
+fn a_queue_that_could_not_be_written_is_emptied() {
+    let (hw, mut smmu) = running(4);
+    for _ in 0..20 {
+        assert!(hw.dma(DEVICE, 0x8000_0000, true).is_err());
+    }
+    hw.0.borrow_mut().raise(2);
+    assert!(smmu.errors(&hw).event_lost());
+    assert_eq!(smmu.event(&hw), None);
+    assert!(hw.dma(DEVICE, 0x9000_0000, true).is_err());
+    let Some(Polled::Event(event)) = smmu.event(&hw) else {
+        panic!("the queue goes on");
+    };
+    assert_eq!(event.address, Some(0x9000_0000));
+}

@@ -63,7 +63,7 @@ pub(super) struct State {
     pub(super) faults: Faults,
     /// Streams and addresses that it may look up by itself.
     pub(super) watched: Vec<(u32, u64)>,
-    /// Those accesses are a device's, from when the SMMU has been told to abort.
+    /// Those accesses are a device's, as long as firmware or Ward confines it.
     pub(super) attack: bool,
     pub(super) bypassed: bool,
     seed: u64,
@@ -177,7 +177,8 @@ impl State {
         for (stream, address) in self.watched.clone() {
             if self.chance(3) {
                 // Otherwise only to fill caches.
-                let real = self.attack && self.reg(0x44) & 1 << 20 != 0;
+                let confined = self.aborts() || (self.reg(0x20) | self.reg(0x24)) & 1 != 0;
+                let real = self.attack && confined;
                 let _ = self.access(stream, address, false, real);
                 assert!(!self.bypassed, "an access in bypass");
             }

@@ -46,6 +46,7 @@ fn what_firmware_left_running_is_stopped_and_forgotten() {
         assert!(Smmu::start(&hw, &place(), &firmware).is_ok());
         assert_eq!(hw.dma(DEVICE, 0x4000_0000, true), Ok(0x4000_0000));
         hw.set(0x44, 0);
+        hw.set(0xffff_0044, 0);
         hw.set(0x50, 7);
         hw.0.borrow_mut().raise(5);
         let smmu = start(&hw).unwrap();
@@ -172,4 +173,17 @@ fn a_cpu_that_comes_late_sees_what_was_done_in_time() {
         smmu.forget_all(&hw, Vmid(1)).unwrap();
     }
     smmu.sync(&hw).unwrap();
+}
+
+/// What firmware confined by its tables does not escape while they are taken from it.
+#[test]
+fn a_stream_that_firmware_blocked_stays_blocked() {
+    for seed in SEEDS {
+        let hw = attacked(seed);
+        assert!(start(&hw).is_ok());
+        hw.set(0x44, 0);
+        hw.set(0xffff_0044, 0);
+        assert!(start(&hw).is_ok());
+        assert!(!hw.0.borrow().bypassed);
+    }
 }

@@ -5,6 +5,8 @@ use super::State;
 const CR0: u32 = 0x20;
 const CR0ACK: u32 = 0x24;
 const GBPA: u32 = 0x44;
+/// What of `GBPA` is in effect.
+const IN_EFFECT: u32 = 0xffff_0044;
 const UPDATE: u64 = 1 << 31;
 
 impl State {
@@ -33,10 +35,6 @@ impl State {
                     return;
                 }
                 assert_ne!(value & 1 << 20, 0, "bypass is never chosen");
-                let old = self.reg(GBPA);
-                self.regs.insert(0xffff_0044, value & !UPDATE);
-                self.regs.insert(GBPA, old | UPDATE);
-                return;
             }
             0x24 | 0x60 => panic!("write to a read-only register {register:#x}"),
             _ => {}
@@ -67,11 +65,17 @@ impl State {
             }
         }
         if self.chance(4) && !self.faults.bypass_hangs && self.reg(GBPA) & UPDATE != 0 {
-            let new = self.reg(0xffff_0044);
+            let new = self.reg(GBPA) & !UPDATE;
             self.regs.insert(GBPA, new);
+            self.regs.insert(IN_EFFECT, new);
         }
         let interrupts = self.reg(0x50);
         self.regs.insert(0x54, interrupts);
+    }
+
+    /// Is what is not translated ended?
+    pub(super) fn aborts(&self) -> bool {
+        self.reg(IN_EFFECT) & 1 << 20 != 0
     }
 
     /// Raises a global error that is not active.

@@ -18,7 +18,7 @@ impl State {
         let (new, old) = (self.reg(0x20), self.reg(0x24));
         let enabled = if self.chance(2) { new } else { old } & 1 != 0;
         if !enabled {
-            if !real || self.reg(0x44) & 1 << 20 != 0 {
+            if !real || self.aborts() {
                 return Err(Blocked(0));
             }
             self.bypassed = true;
