@@ -66,6 +66,9 @@ pub(super) struct State {
     /// Those accesses are a device's, as long as firmware or Ward confines it.
     pub(super) attack: bool,
     pub(super) bypassed: bool,
+    /// When this word is stored it is seen at once, by an access with empty caches.
+    pub(super) probe: Option<(u64, u32, u64)>,
+    pub(super) probed: Option<Result<u64, Blocked>>,
     seed: u64,
     now: u64,
 }
@@ -102,6 +105,8 @@ impl Model {
             watched: Vec::new(),
             attack: false,
             bypassed: false,
+            probe: None,
+            probed: None,
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             now: 0,
         }))

@@ -108,3 +108,15 @@ fn a_stream_beyond_the_table_is_refused() {
     assert_eq!(smmu.separate(&hw, beyond, PAGE), Err(SetError::NoStream));
     assert!(!smmu.is_shared(&hw, beyond));
 }
+
+/// The descriptor may be seen the moment it is written: the page is complete before.
+#[test]
+fn an_own_page_is_written_before_it_is_linked() {
+    for seed in SEEDS {
+        let (hw, mut smmu) = running(seed);
+        let descriptor = super::TABLE + u64::from(DEVICE >> 8) * 8;
+        hw.0.borrow_mut().probe = Some((descriptor, DEVICE, PROBE));
+        smmu.separate(&hw, StreamId(DEVICE), PAGE).unwrap();
+        assert_eq!(hw.0.borrow().probed, Some(Ok(PROBE)));
+    }
+}

@@ -31,6 +31,16 @@ impl Hardware for Model {
         assert_eq!(at % 8, 0);
         let mut state = self.0.borrow_mut();
         state.stores.push_back((at, value));
+        if let Some((word, stream, address)) = state.probe
+            && word == at
+        {
+            state.stores.pop_back();
+            state.ram.insert(at, value);
+            state.configs.clear();
+            state.fetching.clear();
+            state.descriptors.clear();
+            state.probed = Some(state.access(stream, address, true, true));
+        }
         state.settle_one_store();
         state.roam();
     }
