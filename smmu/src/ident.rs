@@ -6,7 +6,8 @@
 mod field;
 
 pub use field::{
-    AddressBits, Httu, IdBits, Idr0, Idr1, Idr3, Idr5, QueueOrder, StallModel, TableFormat, Unknown,
+    AddressBits, Httu, IdBits, Idr0, Idr1, Idr3, Idr5, QueueOrder, Replacement, StallModel,
+    TableFormat, Unknown,
 };
 use field::{bit, bits};
 
@@ -65,6 +66,8 @@ pub struct Identification {
     pub preset_relative: bool,
     /// `RIL`: one TLB invalidation can name a range of addresses and a level.
     pub range_invalidation: bool,
+    /// `BBML`: how one valid descriptor becomes another of a different size.
+    pub replacement: Replacement,
     /// `OAS`: how wide a physical address may be.
     pub output_address: AddressBits,
     /// `VAX`: how wide a virtual address may be in stage 1.
@@ -136,6 +139,12 @@ impl Identification {
             queues_preset: bit(r1, 29),
             tables_preset: bit(r1, 30),
             range_invalidation: bit(r3, 10),
+            replacement: match bits(r3, 12, 11) {
+                0 => Replacement::BreakFirst,
+                1 => Replacement::MayAbort,
+                2 => Replacement::InPlace,
+                value => return Err(Unknown::new("SMMU_IDR3.BBML", value)),
+            },
             output_address: AddressBits::of_oas(bits(r5, 2, 0))?,
             granule_4k: bit(r5, 4),
             granule_16k: bit(r5, 5),

@@ -89,6 +89,17 @@ pub enum StallModel {
     Always,
 }
 
+/// What may be done to a descriptor of another size than the one that is there, 3.21.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Replacement {
+    /// Level 0: only through an invalid one, which aborts the accesses that meet it.
+    BreakFirst,
+    /// Level 1: in place, with a bit that says so set meanwhile.
+    MayAbort,
+    /// Level 2: in place.
+    InPlace,
+}
+
 /// Width of a stream's or substream's identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdBits(u8);

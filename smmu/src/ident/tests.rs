@@ -27,6 +27,18 @@ fn the_emulated_smmu_is_what_its_model_says() {
     assert!(ident.granule_4k && ident.granule_16k && ident.granule_64k);
 }
 
+#[test]
+fn the_level_of_replacement_is_read_and_3_is_reserved() {
+    let level = |value: u32| {
+        let idr3 = Idr3(value << 11);
+        Identification::decode(Idr0(0), Idr1(0), idr3, Idr5(0)).map(|ident| ident.replacement)
+    };
+    assert_eq!(level(0), Ok(Replacement::BreakFirst));
+    assert_eq!(level(1), Ok(Replacement::MayAbort));
+    assert_eq!(level(2), Ok(Replacement::InPlace));
+    assert_eq!(level(3), Err(Unknown::new("SMMU_IDR3.BBML", 3)));
+}
+
 /// Each flag alone must change exactly its own field.
 #[test]
 fn every_flag_has_its_own_bit() {

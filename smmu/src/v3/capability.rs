@@ -1,7 +1,8 @@
 //! What Ward needs of an SMMUv3, and what it may use.
 
 use super::{Hardware, register};
-use crate::ident::{AddressBits, Identification, Idr0, Idr1, Idr3, Idr5, StallModel, Unknown};
+use crate::ident::{AddressBits, Identification, Idr0, Idr1, Idr3, Idr5};
+use crate::ident::{Replacement, StallModel, Unknown};
 use core::fmt;
 
 /// An SMMU that Ward can drive, and how.
@@ -13,6 +14,8 @@ pub struct Capabilities {
     pub output: AddressBits,
     /// One command invalidates a range.
     pub range: bool,
+    /// Whether leaves can be split and merged under running DMA.
+    pub replacement: Replacement,
     /// Reads tables and queues through the CPUs' caches.
     pub coherent: bool,
     /// Has stream tables of two levels.
@@ -88,6 +91,7 @@ impl Capabilities {
             vmid_bits: if ident.vmid16 { 16 } else { 8 },
             output: ident.output_address,
             range: ident.range_invalidation,
+            replacement: ident.replacement,
             coherent: ident.coherent,
             two_level: ident.two_level_stream_table,
             ats: ident.ats,

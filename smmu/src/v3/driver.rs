@@ -18,7 +18,7 @@ pub struct Lost;
 pub enum SetError {
     /// The stream has no entry of its own yet: [`Smmu::separate`] first.
     Shared,
-    /// The memory given is not aligned to [`StreamTable::PAGE_BYTES`].
+    /// The memory given is not aligned to [`StreamTable::PAGE_BYTES`], or out of the SMMU's reach.
     Page,
     /// There is no such stream.
     NoStream,
@@ -84,7 +84,9 @@ impl Smmu {
     }
 
     /// Gives the streams around `stream` entries of their own, in [`StreamTable::PAGE_BYTES`] of
-    /// Ward's memory at `page`, aligned to that size. They mean what they meant.
+    /// Ward's memory at `page`, aligned to that size. They mean what they meant. The page is the
+    /// SMMU's from then on, whatever this returns but [`SetError::NoStream`] and
+    /// [`SetError::Page`].
     ///
     /// # Errors
     /// [`SetError::NoStream`], [`SetError::Page`] or [`SetError::Lost`].
@@ -96,7 +98,7 @@ impl Smmu {
     ) -> Result<(), SetError> {
         self.check(stream)?;
         if let Slot::Shared { descriptor } = self.streams.find(hw, stream) {
-            if !StreamTable::is_page(page) {
+            if !table::is_page(page, &self.caps) {
                 return Err(SetError::Page);
             }
             self.streams.separate(hw, descriptor, page);

@@ -99,10 +99,14 @@ impl Placement {
         let events = EventQueue::bytes(self.event_order);
         let sizes = (4..=caps.command_order).contains(&self.command_order)
             && (1..=caps.event_order).contains(&self.event_order);
+        // What the SMMU does not have of an address it ignores: the table would be elsewhere.
+        let reach = |start: u64, bytes: u64| caps.output.holds(start + (bytes - 1));
         if sizes
-            && self.streams.is_aligned()
+            && self.streams.suits(caps)
             && self.commands.is_multiple_of(commands)
             && self.events.is_multiple_of(events)
+            && reach(self.commands, commands)
+            && reach(self.events, events)
         {
             Ok(())
         } else {

@@ -6,6 +6,8 @@ use super::{Command, Vmid};
 const MOST_PAGES: u64 = 64;
 /// The most pages that one command with `SCALE` 0 names.
 const NUM: u64 = 32;
+/// The largest `SCALE`: with it one command names 2^36 pages, 48 bits of address (4.4.1.1).
+const SCALE: u64 = 31;
 
 /// Hands the commands that forget `pages` pages from `ipa` on to `push`: leaves of any size and
 /// the walks to them, so that a table under them may be freed.
@@ -31,6 +33,7 @@ pub(super) fn range<E>(
         } else {
             // The largest power of 32 or so that fits: no alignment is asked for when TTL is 0.
             let scale = u64::from(left.ilog2()).saturating_sub(u64::from(NUM.ilog2()) - 1);
+            let scale = scale.min(SCALE);
             let num = (left >> scale).min(NUM);
             push(Command::range(vmid, at, num - 1, scale))?;
             num << scale

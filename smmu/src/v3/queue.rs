@@ -77,9 +77,10 @@ impl CommandQueue {
     pub fn push<H: Hardware>(&mut self, hw: &H, command: Command) -> Result<(), QueueError> {
         let full = 1 << self.order;
         let prod = self.prod;
-        if self.behind(hw.read32(register::CMDQ_CONS)) == full {
+        // More behind than fits is an SMMU that counts wrong: waited for, then given up.
+        if self.behind(hw.read32(register::CMDQ_CONS)) >= full {
             self.publish(hw);
-            self.wait(hw, |cons, mask| (prod.wrapping_sub(cons)) & mask != full)?;
+            self.wait(hw, |cons, mask| (prod.wrapping_sub(cons)) & mask < full)?;
         }
         self.write(hw, self.prod, command);
         self.prod = self.prod.wrapping_add(1) & self.mask();

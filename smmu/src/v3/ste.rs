@@ -62,7 +62,8 @@ impl Stage2Config {
     /// bits (DDI 0487, D8.2, stage-2 start levels of the 4 KiB granule).
     ///
     /// # Errors
-    /// [`TooNarrow`] where it does not, or where the root is beyond the SMMU's addresses.
+    /// [`TooNarrow`] where it does not, or where the root is beyond the SMMU's addresses or not
+    /// aligned to its size.
     pub fn new(
         vmid: Vmid,
         root: u64,
@@ -77,7 +78,8 @@ impl Stage2Config {
             1 => (31..=43).contains(&bits),
             _ => false,
         };
-        if !fits || !output.holds(root) || !root.is_multiple_of(1 << 12) {
+        if !fits || !output.holds(root) || !root.is_multiple_of(Self::root_bytes(bits, start_level))
+        {
             return Err(TooNarrow);
         }
         Ok(Stage2Config {
@@ -87,6 +89,14 @@ impl Stage2Config {
             start_level,
             coherent,
         })
+    }
+
+    /// Size of the root, of up to 16 pages side by side, and so its alignment: the SMMU ignores
+    /// the address bits below it.
+    const fn root_bytes(bits: u8, start_level: u8) -> u64 {
+        let resolved = bits - (39 - 9 * start_level);
+        let entries = if resolved < 9 { 9 } else { resolved };
+        8 << entries
     }
 
     /// Whose translations these are.

@@ -7,7 +7,7 @@
 //! is valid (3.21.3), and the new page says the same, so running DMA notices nothing.
 
 use super::ste::{BYTES, VALID, WORDS};
-use super::{Hardware, StreamId, register};
+use super::{Capabilities, Hardware, StreamId, register};
 
 /// log2 of the streams of one second-level page.
 const SPLIT: u8 = 8;
@@ -49,11 +49,6 @@ impl StreamTable {
     /// Bytes, and alignment, of a second-level page.
     pub const PAGE_BYTES: u64 = PAGE;
 
-    /// Can a descriptor name this page?
-    pub(super) const fn is_page(page: u64) -> bool {
-        page.is_multiple_of(PAGE) && page & !POINTER == 0
-    }
-
     /// A table at `base` for streams of `bits`.
     pub const fn new(base: u64, bits: u8, shape: Shape) -> Self {
         StreamTable { base, bits, shape }
@@ -69,15 +64,22 @@ impl StreamTable {
         if size < 64 { 64 } else { size }
     }
 
-    /// Is the table aligned as the SMMU, which ignores the bits below, demands (6.3.24)?
-    pub(super) fn is_aligned(&self) -> bool {
+    /// Is the table aligned as the SMMU, which ignores the bits below, demands (6.3.24), and of a
+    /// form that it reads?
+    ///
+    /// An SMMU without two levels ignores `FMT` and takes a first level for entries: a descriptor
+    /// with this span is then a *valid bypass*.
+    pub(super) fn suits(&self, caps: &Capabilities) -> bool {
         let two_level = self.shape != Shape::Linear;
         let size = Self::bytes(self.bits, two_level);
-        let shared = match self.shape {
-            Shape::Linear => 0,
-            Shape::TwoLevel { shared } => shared,
+        let shape = match self.shape {
+            Shape::Linear => true,
+            Shape::TwoLevel { shared } => caps.two_level && is_page(shared, caps),
         };
-        self.base.is_multiple_of(size) && shared.is_multiple_of(PAGE)
+        shape
+            && self.bits <= caps.stream_bits
+            && self.base.is_multiple_of(size)
+            && caps.output.holds(self.base + (size - 1))
     }
 
     /// Does the table have an entry for the stream?
@@ -147,6 +149,11 @@ impl StreamTable {
             hw.store(descriptor, page | SPAN);
         }
     }
+}
+
+/// Can a descriptor name this page, and the SMMU read all of it?
+pub(super) fn is_page(page: u64, caps: &Capabilities) -> bool {
+    page.is_multiple_of(PAGE) && page & !POINTER == 0 && caps.output.holds(page)
 }
 
 /// Writes an entry that the SMMU holds for invalid, or cannot reach: all but the valid bit.

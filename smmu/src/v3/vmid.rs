@@ -48,9 +48,12 @@ impl Vmids {
         Some(Vmid(n as u16))
     }
 
-    /// Makes a number free.
+    /// Makes a number free. The host's never is: its default translation needs one at all times.
     pub fn give_back(&mut self, retired: Retired) {
         let Retired(Vmid(n)) = retired;
+        if n == Vmid::HOST.0 {
+            return;
+        }
         self.used[usize::from(n) / 64] &= !(1 << (n % 64));
     }
 }

@@ -42,7 +42,12 @@ fn a_narrower_smmu_walks_the_same_table_where_the_start_level_allows() {
         "36 bits from level 0"
     );
     assert_eq!(new(0x1000, 40, 1, 0x70), Ok(32));
-    assert_eq!(new(0x1000, 40, 1, 0x75), Ok(40));
+    assert_eq!(new(0x2000, 40, 1, 0x75), Ok(40));
+    assert_eq!(
+        new(0x1000, 40, 1, 0x75),
+        Err(TooNarrow),
+        "two root pages, aligned to one"
+    );
     assert_eq!(
         new(1 << 44, 40, 1, 0x74),
         Err(TooNarrow),
@@ -96,9 +101,11 @@ fn a_stream_table_says_its_size_and_alignment() {
     assert_eq!(StreamTable::PAGE_BYTES, 16 << 10);
     let shape = Shape::TwoLevel { shared: 0x4000 };
     let table = StreamTable::new(0x800, 16, shape);
-    assert!(table.is_aligned() && !StreamTable::new(0x400, 16, shape).is_aligned());
+    let caps = Capabilities::read(&Model::new(0)).unwrap();
+    let suits = |table: StreamTable| table.suits(&caps);
+    assert!(suits(table) && !suits(StreamTable::new(0x400, 16, shape)));
     let crooked = Shape::TwoLevel { shared: 0x2000 };
-    assert!(!StreamTable::new(0x800, 16, crooked).is_aligned());
+    assert!(!suits(StreamTable::new(0x800, 16, crooked)));
     assert_eq!(table.config(), 1 << 16 | 8 << 6 | 16);
 }
 
@@ -114,4 +121,12 @@ fn vmids_are_few_and_come_back_only_retired() {
     vmids.give_back(retired);
     assert_eq!((vmids.take(), vmids.take()), (Some(Vmid(77)), None));
     assert_eq!(Vmids::new(16).take(), Some(Vmid(1)));
+}
+
+#[test]
+fn the_hosts_vmid_is_never_given_to_another() {
+    let (hw, mut smmu) = super::running(1);
+    let mut vmids = Vmids::new(8);
+    vmids.give_back(smmu.retire(&hw, Vmid::HOST).unwrap());
+    assert_eq!(vmids.take(), Some(Vmid(1)));
 }

@@ -54,6 +54,17 @@ fn a_full_queue_is_waited_for_and_not_for_ever() {
     assert_eq!(hw.done(), expected);
 }
 
+/// A counter that runs ahead of what was written says nothing of what is done.
+#[test]
+fn an_smmu_that_counts_wrong_is_not_believed() {
+    let (hw, mut queue) = bare(1);
+    // Off, so that the model lets the counters stand.
+    hw.set(0x20, 0);
+    hw.set(0x24, 0);
+    hw.set(0x9c, 1);
+    assert_eq!(queue.push(&hw, Command::all()), Err(QueueError::Timeout));
+}
+
 #[test]
 fn a_sync_that_never_ends_is_given_up() {
     let (hw, mut queue) = bare(2);

@@ -130,11 +130,44 @@ fn memory_that_does_not_fit_is_refused() {
             streams: StreamTable::new(super::TABLE + 64, 16, Shape::Linear),
             ..good
         },
+        Placement {
+            streams: StreamTable::new(0, 17, Shape::Linear),
+            ..good
+        },
+        // Beyond the 44 bits of the SMMU: it would use the address without its top.
+        Placement {
+            commands: good.commands | 1 << 44,
+            ..good
+        },
+        Placement {
+            events: good.events | 1 << 44,
+            ..good
+        },
+        Placement {
+            streams: StreamTable::new(1 << 44, 16, Shape::Linear),
+            ..good
+        },
+        Placement {
+            streams: StreamTable::new(super::TABLE, 16, Shape::TwoLevel { shared: 1 << 44 }),
+            ..good
+        },
     ] {
         let hw = Model::new(1);
         let error = Smmu::start(&hw, &bad, &Ste::Invalid).unwrap_err();
         assert_eq!(error, StartError::Placement);
         assert_eq!(hw.dma(DEVICE, 0, false), Err(Blocked(0)));
+    }
+}
+
+/// An SMMU of linear tables alone would take a first level for entries in bypass.
+#[test]
+fn two_levels_are_not_given_to_an_smmu_that_has_one() {
+    for seed in SEEDS {
+        let hw = attacked(seed);
+        hw.set(0, IDR0 & !(3 << 27));
+        assert_eq!(start(&hw).unwrap_err(), StartError::Placement);
+        assert_eq!(hw.dma(DEVICE, 0, true), Err(Blocked(0)));
+        assert!(!hw.0.borrow().bypassed);
     }
 }
 

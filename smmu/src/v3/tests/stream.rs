@@ -85,6 +85,8 @@ fn an_own_page_changes_nothing_for_running_devices() {
         assert_eq!(set, Err(SetError::Shared));
         let crooked = smmu.separate(&hw, StreamId(DEVICE), PAGE + 0x1000);
         assert_eq!(crooked, Err(SetError::Page));
+        let far = smmu.separate(&hw, StreamId(DEVICE), PAGE | 1 << 44);
+        assert_eq!(far, Err(SetError::Page));
         smmu.separate(&hw, StreamId(DEVICE), PAGE).unwrap();
         assert!(!smmu.is_shared(&hw, StreamId(DEVICE)));
         assert!(smmu.is_shared(&hw, StreamId(0x208)), "another bus");

@@ -22,7 +22,8 @@ fn covered(command: Command) -> Option<(u64, u64)> {
         (0x28, _) => None,
         (0x2a, 0) => Some((second, 1)),
         (0x2a, _) => {
-            let (num, scale) = (first >> 12 & 31, first >> 20 & 31);
+            let (num, scale) = (first >> 12 & 31, first >> 20 & 63);
+            assert!(scale < 32, "reserved");
             assert_ne!((num, scale), (0, 0), "reserved");
             Some((second & !0xfff, (num + 1) << scale))
         }
@@ -33,7 +34,7 @@ fn covered(command: Command) -> Option<(u64, u64)> {
 #[test]
 fn ranges_cover_exactly_what_was_asked_for() {
     for with_range in [false, true] {
-        for pages in (1..=70).chain([511, 512, 513, 1000, 262_143, 262_144, 1 << 28]) {
+        for pages in (1..=70).chain([511, 512, 513, 1000, 262_143, 262_144, 1 << 28, 1 << 36]) {
             let all = commands(with_range, 0x1234_5000, pages);
             let mut at = 0x1234_5000;
             for command in &all {

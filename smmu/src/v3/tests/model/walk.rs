@@ -99,7 +99,9 @@ impl State {
             return Ok(*entry);
         }
         let base = self.reg(0x80) & 0x000f_ffff_ffff_ffc0;
-        let at = if config >> 16 & 3 == 0 {
+        // Without `IDR0.ST_LEVEL` the format is not looked at.
+        let two_level = config >> 16 & 3 != 0 && self.reg(0) >> 27 & 3 != 0;
+        let at = if !two_level {
             base + u64::from(stream) * 64
         } else {
             let index = stream >> 8;
