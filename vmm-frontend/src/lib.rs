@@ -43,6 +43,7 @@
 
 pub mod bundle;
 pub mod bus;
+pub mod devices;
 mod error;
 pub mod event_loop;
 pub mod fdt;
