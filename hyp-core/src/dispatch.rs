@@ -1,7 +1,7 @@
 //! The host's calls: from registers to a function, and back.
 
 use crate::abi::error::AGAIN;
-use crate::abi::{Call, Error, VERSION, WARD_UID, smccc};
+use crate::abi::{Call, Error, VERSION, smccc};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
 use crate::vm::{Destroyed, Verified};
@@ -135,10 +135,11 @@ fn discovery(registers: &mut Registers) -> bool {
         return false;
     };
     let [a, b, c, d] = match function {
-        smccc::VENDOR_UID => WARD_UID.map(u64::from),
-        smccc::SMCCC_VERSION => [smccc::SMCCC_1_2, 0, 0, 0],
         smccc::SMCCC_ARCH_FEATURES => [smccc::NOT_SUPPORTED, 0, 0, 0],
-        _ => return false,
+        _ => match crate::smc::discovery(function) {
+            Some(answer) => answer,
+            None => return false,
+        },
     };
     *registers = [a, b, c, d, 0, 0, 0, 0];
     true

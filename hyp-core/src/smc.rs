@@ -4,11 +4,14 @@
 //! under Ward; a few queries and the workarounds that act on the calling CPU alone pass through;
 //! everything else could have the firmware act on memory that is not the host's, and is refused.
 
+use crate::abi::WARD_UID;
 use crate::abi::smccc::{self, psci, trng};
 
 /// What becomes of an SMC of the host's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HostSmc {
+    /// Ward itself: what it is asked is who it is.
+    Answer([u64; 4]),
     /// The PSCI relay answers it.
     Psci,
     /// The firmware gets it as it is, `x0..x3`.
@@ -18,8 +21,7 @@ pub enum HostSmc {
 }
 
 /// Functions that touch no memory and no other CPU (DEN0028 7; entropy: DEN0098, in registers).
-const FORWARDED: [u32; 12] = [
-    smccc::SMCCC_VERSION,
+const FORWARDED: [u32; 11] = [
     smccc::SMCCC_ARCH_FEATURES,
     smccc::SMCCC_ARCH_SOC_ID,
     smccc::SMCCC_ARCH_WORKAROUND_4,
@@ -36,10 +38,23 @@ const FORWARDED: [u32; 12] = [
 /// PSCI's function numbers, both widths (DEN0022 5.1: 0x00 to 0x1f of the standard service).
 const PSCI: core::ops::RangeInclusive<u32> = psci::VERSION..=psci::VERSION + 0x1f;
 
+/// What Ward answers by either conduit: a host asks through the one that firmware declares, and
+/// an HVC is not to be tried where nothing may answer it. The version is Ward's own (DEN0028
+/// 7.2): with firmware that has none a host would look no further.
+pub(crate) fn discovery(function: u32) -> Option<[u64; 4]> {
+    match function {
+        smccc::VENDOR_UID => Some(WARD_UID.map(u64::from)),
+        smccc::SMCCC_VERSION => Some([smccc::SMCCC_1_2, 0, 0, 0]),
+        _ => None,
+    }
+}
+
 /// Sorts an SMC by its function number. Only the low 32 bits of `x0` name it (DEN0028 3.1).
 pub fn host_smc(x0: u64) -> HostSmc {
     let id = x0 as u32;
-    if FORWARDED.contains(&id) {
+    if let Some(answer) = discovery(id) {
+        HostSmc::Answer(answer)
+    } else if FORWARDED.contains(&id) {
         HostSmc::Forward
     } else if PSCI.contains(&(id & !psci::SMC64)) {
         HostSmc::Psci
@@ -68,6 +83,21 @@ mod tests {
             HostSmc::Psci,
             "only W0 counts"
         );
+    }
+
+    #[test]
+    fn ward_is_found_by_smc_too() {
+        let uid = WARD_UID.map(u64::from);
+        assert_eq!(host_smc(0x8600_ff01), HostSmc::Answer(uid));
+        assert_eq!(
+            host_smc(0x8000_0000),
+            HostSmc::Answer([0x1_0002, 0, 0, 0]),
+            "SMCCC 1.2"
+        );
+        // Nothing else of the vendor's service: Ward's calls are HVCs.
+        for id in [0x8600_ff00, 0x8600_ff02, 0x8600_ff03, 0xc600_0100] {
+            assert_eq!(host_smc(id), HostSmc::Refuse, "{id:#x}");
+        }
     }
 
     #[test]

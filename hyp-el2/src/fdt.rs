@@ -10,7 +10,6 @@ pub mod host;
 mod memory;
 mod missing;
 mod span;
-mod timer;
 mod walk;
 
 pub use check::parse;

@@ -90,6 +90,7 @@ fn call(frame: &mut Frame) {
 fn firmware_call(frame: &mut Frame) {
     let args = [frame.x[0], frame.x[1], frame.x[2], frame.x[3]];
     let results = match host_smc(args[0]) {
+        HostSmc::Answer(answer) => Some(answer),
         HostSmc::Psci => psci::relay(args),
         HostSmc::Forward => Some(smc::call(args)),
         HostSmc::Refuse => None,

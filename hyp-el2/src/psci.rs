@@ -65,15 +65,11 @@ fn features(function: u64) -> u64 {
         psci::CPU_ON | psci::CPU_SUSPEND | psci::AFFINITY_INFO | psci::SYSTEM_RESET2
     ) || matches!(
         id,
-        psci::VERSION
-            | psci::CPU_OFF
-            | psci::SYSTEM_OFF
-            | psci::SYSTEM_RESET
-            | psci::FEATURES
-            | smccc::SMCCC_VERSION
+        psci::VERSION | psci::CPU_OFF | psci::SYSTEM_OFF | psci::SYSTEM_RESET | psci::FEATURES
     );
     match id {
-        psci::MIGRATE_INFO_TYPE => psci::SUCCESS,
+        // Ward's own answers, whatever firmware has.
+        psci::MIGRATE_INFO_TYPE | smccc::SMCCC_VERSION => psci::SUCCESS,
         _ if relayed => smc::call([u64::from(psci::FEATURES), function, 0, 0])[0],
         _ => smccc::NOT_SUPPORTED,
     }

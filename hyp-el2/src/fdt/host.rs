@@ -11,7 +11,6 @@ use super::memory::{Cells, RANGES, is_memory};
 use super::{Missing, Span, Spans, chosen, subtract};
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::fdt_mut::{FdtMut, FdtNodeMut, SliceBuffer};
-use dtoolkit::standard::NodeStandard;
 use dtoolkit::{Node, Property, ToPropertyValue};
 
 /// Room that editing may need beyond the tree's own size and the command line.
@@ -84,7 +83,6 @@ pub fn edit(buffer: &mut [u8], changes: &Changes<'_>) -> Result<usize, EditFaile
     super::parse(&buffer[..size])?;
     let mut fdt = FdtMut::from_slice_unchecked(buffer);
     hide(&mut fdt, changes.hidden)?;
-    timers(&mut fdt)?;
     if fdt.find_node_mut("/chosen").is_none() {
         add_chosen(&mut fdt)?;
     }
@@ -108,29 +106,13 @@ fn remove(node: &mut FdtNodeMut<'_, Buffer<'_>>, name: &str) {
     while node.remove_property(name) {}
 }
 
-pub(super) fn set<T: ToPropertyValue>(
+fn set<T: ToPropertyValue>(
     node: &mut FdtNodeMut<'_, Buffer<'_>>,
     name: &str,
     value: T,
 ) -> Result<(), EditFailed> {
     remove(node, name);
     node.add_property(name, value).map_err(|_| EditFailed)?;
-    Ok(())
-}
-
-/// The host keeps to the physical timer; see [`super::timer`].
-fn timers(fdt: &mut Tree<'_>) -> Result<(), EditFailed> {
-    let mut root = fdt.root_mut();
-    let mut children = root.children_mut();
-    while let Some(mut node) = children.next() {
-        let names = ["arm,armv8-timer", "arm,armv7-timer"];
-        if names
-            .iter()
-            .any(|name| node.as_read_only().is_compatible(name))
-        {
-            return super::timer::hide_virtual(&mut node);
-        }
-    }
     Ok(())
 }
 

@@ -22,7 +22,9 @@ pub(super) fn render() -> String {
          the VM's pool.\n\n\
          A host first asks for the UID (`0x8600ff01`) and compares it with `WARD_UID_0` to `WARD_UID_3` of \
          `linux/include/ward_abi.h`, then for [`version`](#version), whose upper half must be the one it knows. \
-         `SMCCC_VERSION` (`0x80000000`) answers 1.2.\n\n",
+         `SMCCC_VERSION` (`0x80000000`) answers 1.2. Both are answered over SMC too, and PSCI's \
+         `PSCI_FEATURES` knows `SMCCC_VERSION`: a host can look for Ward through the conduit that \
+         firmware declares.\n\n",
     );
     let (major, minor) = (abi::VERSION >> 16, abi::VERSION & 0xffff);
     // Writing to a string cannot fail.

@@ -113,18 +113,12 @@ fn each_tree_loses_what_is_hidden_and_nothing_else() {
             let kind = String::from_utf8_lossy(kind);
             kind.contains("multiboot,kernel") || kind.contains("multiboot,ramdisk")
         };
-        // The virtual timer is for guests; `timer` has its own tests.
-        let is_timer = |path: &str| {
-            let kind = before.property(path, "compatible").unwrap_or(b"");
-            kind.starts_with(b"arm,armv")
-        };
         let written = ["bootargs", "linux,initrd-start", "linux,initrd-end"];
         let rest = |tree: &Tree| {
             let kept = |(path, name, _): &&(String, Option<String>, Vec<u8>)| {
                 let name = name.as_deref().unwrap_or("");
                 let changed = (path == "/chosen" && (name.is_empty() || written.contains(&name)))
                     || (is_memory(path) && name == "reg")
-                    || (is_timer(path) && name.starts_with("interrupt"))
                     || taken(path);
                 !changed
             };
@@ -181,4 +175,30 @@ fn each_machine_is_known_or_refused_by_name() {
             }
         }
     }
+}
+
+/// Linux's KVM wants the virtual timer's interrupt, the maintenance interrupt and the ITS.
+#[test]
+fn what_kvm_needs_stays() {
+    let (_, blob) = all()
+        .into_iter()
+        .find(|(name, _)| name == "virt-gic3-2cpu")
+        .unwrap();
+    let hidden = hidden_in(&banks(parse(&blob).unwrap()));
+    let changes = Changes {
+        hidden: &hidden,
+        bootargs: None,
+        ramdisk: None,
+    };
+    let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
+    let ppis = |path: &str| -> Vec<u8> {
+        let interrupts = after.property(path, "interrupts").unwrap();
+        interrupts.chunks(12).map(|entry| 16 + entry[7]).collect()
+    };
+    assert_eq!(ppis("/timer"), [29, 30, 27, 26, 28]);
+    assert_eq!(ppis("/intc@8000000"), [25]);
+    assert_eq!(
+        after.property("/intc@8000000/its@8080000", "compatible"),
+        Some(&b"arm,gic-v3-its\0"[..])
+    );
 }

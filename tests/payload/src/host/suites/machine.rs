@@ -5,8 +5,9 @@ use crate::host::env::Env;
 use crate::host::tally::{Test, smp_test, test};
 use crate::host::text::Outcome;
 use crate::host::{attack, others};
-use crate::rt::{cpu, gic, memory, pages, probe, registers, smp, time};
-use hyp_core::abi::{Call, Error};
+use crate::rt::{call, cpu, gic, memory, pages, probe, registers, smp, time};
+use hyp_core::abi::smccc::{self, psci};
+use hyp_core::abi::{Call, Error, WARD_UID};
 
 /// The tests.
 pub(super) const TESTS: &[Test] = &[
@@ -20,6 +21,7 @@ pub(super) const TESTS: &[Test] = &[
     test("virtual-timer-is-the-hosts", virtual_timer),
     test("no-el2-registers", no_el2),
     test("forbidden-smc-refused", forbidden_smc),
+    test("ward-is-found-by-smc", found_by_smc),
 ];
 
 fn own_memory(_: &Env) -> Outcome {
@@ -110,6 +112,19 @@ fn no_el2(_: &Env) -> Outcome {
         "HCR_EL2 is readable at EL1: {result:x?}"
     );
     ensure!(smp::current() == 0, "the boot CPU is CPU 0");
+    Ok(())
+}
+
+/// As Linux looks: PSCI's feature, the convention's version, then the vendor's UID.
+fn found_by_smc(_: &Env) -> Outcome {
+    let features = call::psci(psci::FEATURES, [smccc::SMCCC_VERSION.into(), 0, 0]);
+    same!(features, 0, "PSCI_FEATURES of SMCCC_VERSION");
+    let asked = |function: u32| call::smc([function.into(), 1, 2, 3, 4, 5, 6, 7]);
+    let version = asked(smccc::SMCCC_VERSION);
+    same!(version[0], smccc::SMCCC_1_2, "SMCCC_VERSION");
+    let [a, b, c, d, kept @ ..] = asked(smccc::VENDOR_UID);
+    same!([a, b, c, d], WARD_UID.map(u64::from), "the UID");
+    same!(kept, [4, 5, 6, 7], "x4 to x7 after an SMC");
     Ok(())
 }
 
