@@ -10,10 +10,16 @@
 //! driver resets it. Memory that a protected guest has not shared cannot be read: for the data of
 //! requests that is an I/O error, as the kernel copies it and says `EFAULT`.
 
+mod channel;
 mod notifier;
+mod request;
+#[cfg(test)]
+mod testing;
 mod worker;
 
+pub mod blk;
 pub mod mmio;
+pub mod rng;
 
 pub use notifier::Notifier;
 pub use worker::Worker;
@@ -90,6 +96,19 @@ pub struct Activation {
     pub queues: Vec<Option<ActiveQueue>>,
     /// How to tell the driver.
     pub notifier: Arc<Notifier>,
+}
+
+impl Activation {
+    /// The queues of a device that needs all `N`.
+    pub(crate) fn channels<const N: usize>(self) -> io::Result<[channel::Channel; N]> {
+        let (memory, notifier) = (&self.memory, &self.notifier);
+        let queues = self.queues.into_iter().flatten();
+        let channels: Vec<_> = queues
+            .map(|queue| channel::Channel::new(queue, memory, notifier))
+            .collect();
+        let missing = |_| io::Error::other("its driver has not set up all queues");
+        channels.try_into().map_err(missing)
+    }
 }
 
 /// A queue that the driver has set up.
