@@ -4,6 +4,7 @@ use crate::abi::error::AGAIN;
 use crate::abi::{Call, Error, VERSION, smccc};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
+use crate::memory::For;
 use crate::vm::{Destroyed, Verified};
 use crate::ward::Ward;
 use core::sync::atomic::Ordering::Relaxed;
@@ -55,9 +56,12 @@ impl<M: Machine> Ward<M> {
         };
         let Answer { status, value } = result.unwrap_or_else(|error| {
             self.stats.refused.fetch_add(1, Relaxed);
+            // Which pool to fill: the host's is looked at first.
+            let host_pool = error == Error::NoMemory
+                && self.memory.lock(order).0.check_tables(For::Vm).is_err();
             Answer {
                 status: error.code(),
-                value: 0,
+                value: host_pool.into(),
             }
         });
         *registers = [status as u64, value, 0, 0, 0, 0, 0, 0];
@@ -90,7 +94,7 @@ impl<M: Machine> Ward<M> {
                     })
             }
             Call::VcpuRun => self.vcpu_run(order, a, b).map(Answer::value),
-            Call::VmMap => self.vm_map(order, a, b, c, d, e).map(done),
+            Call::VmMap => self.vm_map(order, a, b, c, d, e).map(Answer::value),
             Call::VmUnmap => self.vm_unmap(order, a, b, c).map(done),
             Call::VmWriteProtect => self.vm_write_protect(order, a, b, c).map(done),
             Call::VmAge => self.vm_age(order, a, b, c).map(Answer::value),

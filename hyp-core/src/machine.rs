@@ -52,6 +52,8 @@ pub struct RunParams {
     pub protected: bool,
     /// `HCR_EL2` bits the host asked for, sanitised (TWI, TWE, VSE).
     pub hcr: u64,
+    /// `VSESR_EL2`, with VSE in `hcr`.
+    pub vsesr: u64,
     /// `CNTVOFF_EL2`.
     pub cntvoff: u64,
     /// `VMPIDR_EL2`.
@@ -159,6 +161,9 @@ pub trait Machine: TableMemory + Sized + Sync {
     /// The reverse of [`Machine::load_vcpu`]: all of the vCPU's state into `context`, the host's
     /// back into the CPU, nothing of the guest's left in any register.
     fn unload_vcpu(&self, context: &mut Context, params: &RunParams);
+
+    /// Whether the *loaded* vCPU still has the virtual SError pending that it was loaded with.
+    fn serror_pending(&self) -> bool;
 
     /// Reads an EL1 register of the *loaded* vCPU (its value is in the CPU, not in `context`).
     fn guest_sysreg(&self, context: &Context, reg: SysReg) -> u64;

@@ -59,8 +59,18 @@ struct Running<'a, M: Machine> {
     params: RunParams,
     /// Traps answered without the host, to be added to the VM's counter.
     answered: u64,
+    /// `HCR_EL2.VSE` while the guest has not taken the SError that the host asked for.
+    vse: u64,
     /// What the exit will say, before it is filtered.
     out: &'a mut Exit,
+}
+
+/// What a call for a run comes to.
+enum Begun<'a, M: Machine> {
+    /// Nothing runs, for this reason; the run page says so.
+    Off(u64),
+    /// The vCPU, out of its record.
+    On(Running<'a, M>),
 }
 
 /// What to do after a trap.
@@ -77,6 +87,21 @@ impl<M: Machine> Running<'_, M> {
         *self.out = out;
         self.vcpu.pending = pending;
         Next::Exit
+    }
+
+    /// To a normal VM's host with the guest's call.
+    fn call(&mut self, esr: u64, pending: Pending) -> Next {
+        let &[value, arg1, arg2, arg3, ..] = &self.vcpu.context.x;
+        let out = Exit {
+            reason: exit::CALL,
+            value,
+            arg1,
+            arg2,
+            arg3,
+            esr,
+            ..Exit::default()
+        };
+        self.exit(out, pending)
     }
 
     /// To the host with nothing but a reason.
@@ -98,8 +123,8 @@ impl<M: Machine> Ward<M> {
     ) -> Result<u64, Error> {
         let mut out = Exit::default();
         match self.begin_run(order, vm, vcpu, &mut out)? {
-            None => Ok(exit::CPU_OFF),
-            Some(mut running) => {
+            Begun::Off(reason) => Ok(reason),
+            Begun::On(mut running) => {
                 self.run_loaded(order, &mut running);
                 Ok(self.end_run(order, running))
             }
@@ -116,6 +141,9 @@ impl<M: Machine> Ward<M> {
                 Next::Resume => running.answered += 1,
                 Next::Exit => break,
             }
+        }
+        if running.vse != 0 && !self.machine.serror_pending() {
+            running.vse = 0;
         }
         self.machine.unload_vcpu(&mut running.vcpu.context, &params);
     }
@@ -134,16 +162,24 @@ impl<M: Machine> Ward<M> {
         match trap::classify(esr, far, hpfar) {
             Event::Call { immediate } => self.guest_call(order, running, immediate, esr),
             Event::Memory(abort) => self.guest_abort(order, running, abort, esr),
-            Event::Wait { is_long } => {
+            Event::Hardware(abort) => self.guest_hardware_error(running, abort, esr),
+            Event::Wait { is_long, event } => {
                 running.vcpu.context.skip(is_long);
-                running.exit_plain(exit::WAIT)
+                let out = Exit {
+                    reason: exit::WAIT,
+                    size: event.into(),
+                    ..Exit::default()
+                };
+                running.exit(out, Pending::Nothing)
             }
-            Event::Smc => {
+            Event::Smc if running.params.protected => {
                 let context = &mut running.vcpu.context;
                 context.x[0] = crate::abi::smccc::NOT_SUPPORTED;
                 context.skip(true);
                 Next::Resume
             }
+            // Done and stepped over with the host's x0, or UNDEF: as a register read is answered.
+            Event::Smc => running.call(esr, Pending::sysreg(0, false)),
             Event::Sysreg(access) => self.guest_sysreg(order, running, access, esr),
             Event::Inject(kind) => self.inject(running, kind),
         }

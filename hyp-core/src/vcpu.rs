@@ -28,5 +28,8 @@ pub mod window;
 /// is Ward's.
 pub const HCR_REQUEST: u64 = 1 << 13 | 1 << 14 | 1 << 8;
 
+/// `HCR_EL2.VSE`: a virtual SError is pending.
+pub const HCR_VSE: u64 = 1 << 8;
+
 #[cfg(test)]
 mod tests;

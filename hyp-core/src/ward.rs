@@ -1,7 +1,7 @@
 //! Ward itself: one value that all CPUs share.
 
-use crate::abi::Error;
 use crate::abi::calls::stat;
+use crate::abi::{Error, MAX_VCPUS};
 use crate::addr::Pfn;
 use crate::config::{BootError, Config};
 use crate::lock::{Order, Ordered, level};
@@ -159,6 +159,7 @@ impl<M: Machine> Ward<M> {
             info::MAX_VMS => Ok(self.slots.len() as u64 - 1),
             info::LIST_REGISTERS => Ok(u64::from(self.config.list_registers)),
             info::HOST_POOL => Ok(self.memory.lock(order).0.pool_len()),
+            info::MAX_VCPUS => Ok(MAX_VCPUS as u64),
             _ => Err(Error::InvalidArgument),
         }
     }

@@ -157,6 +157,10 @@ impl Machine for El2 {
         switch::unload(context, params);
     }
 
+    fn serror_pending(&self) -> bool {
+        switch::serror_pending()
+    }
+
     fn guest_sysreg(&self, context: &Context, reg: SysReg) -> u64 {
         switch::guest_register(context, reg)
     }

@@ -25,6 +25,7 @@ use hyp_core::vcpu::esr::{Class, Esr};
 
 pub use gic::{init_cpu as init_gic, list_registers, sanitised_vtr};
 pub use sysregs::{guest_register, reset_el1, set_guest_register};
+pub use traps::serror_pending;
 
 /// `TCR_EL1.EPD0` and `EPD1` (DDI 0487 D24.2.190): no walk of either table.
 pub const NO_WALKS: u64 = 1 << 23 | 1 << 7;

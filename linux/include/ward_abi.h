@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 /* What a host checks first */
-#define WARD_ABI_VERSION                 0x10000
+#define WARD_ABI_VERSION                 0x10001
 #define WARD_UID_0                       0x64726157
 #define WARD_UID_1                       0x4b9c51f0
 #define WARD_UID_2                       0x2f6ea2b3
@@ -61,6 +61,7 @@
 #define WARD_ERR_BAD_SIGNATURE           (-11)
 #define WARD_ERR_UNTRUSTED_KEY           (-12)
 #define WARD_ERR_BAD_DIGEST              (-13)
+#define WARD_ERR_NO_NUMBER               (-14)
 
 /* Reasons for which a run returns */
 #define WARD_EXIT_IRQ                    0
@@ -95,6 +96,7 @@
 #define WARD_INFO_MAX_VMS                2
 #define WARD_INFO_LIST_REGISTERS         3
 #define WARD_INFO_HOST_POOL              4
+#define WARD_INFO_MAX_VCPUS              5
 
 /* Keys of `stat_read` */
 #define WARD_STAT_FRAMES                 0
@@ -179,8 +181,9 @@ struct ward_run_in {
 	__u64 value;
 	__u64 hcr;
 	struct ward_gic gic;
+	__u64 vsesr;
 };
-_Static_assert(sizeof(struct ward_run_in) == 240, "ward_run_in");
+_Static_assert(sizeof(struct ward_run_in) == 248, "ward_run_in");
 
 struct ward_exit {
 	__u64 reason;
@@ -193,8 +196,9 @@ struct ward_exit {
 	__u64 arg3;
 	__u64 esr;
 	struct ward_gic gic;
+	__u64 hcr;
 };
-_Static_assert(sizeof(struct ward_exit) == 288, "ward_exit");
+_Static_assert(sizeof(struct ward_exit) == 296, "ward_exit");
 
 struct ward_regs {
 	__u64 x[31];

@@ -100,6 +100,8 @@ pub enum Open {
     Register(Option<u8>),
     /// A normal VM's call: the host answers in `x0`.
     Call,
+    /// The same by SMC, which is stepped over then.
+    Smc,
 }
 
 /// A vCPU.
@@ -127,6 +129,8 @@ pub struct Vcpu {
     pub x: [u64; 31],
     /// Its caches are on.
     pub caches: bool,
+    /// The SError it has not taken yet, for the run: its syndrome.
+    pub serror: Option<u64>,
     /// `FAR_EL1`.
     pub far: u64,
     /// What its guest noticed, since the test last looked.

@@ -390,10 +390,11 @@ fn power_off_stops_new_runs() {
         };
         let off = move |world: &World<Shuttle>| {
             call(world, Call::VmPowerOff, &[vm]).expect("off");
-            assert!(matches!(
-                call(world, Call::VcpuRun, &[vm, 0]),
-                Err(Error::BadState)
-            ));
+            let late = call(world, Call::VcpuRun, &[vm, 0]);
+            assert!(
+                matches!(late, Ok(exit::SYSTEM_OFF) | Err(Error::Busy)),
+                "{late:?}"
+            );
         };
         race(&scene, vec![Box::new(run), Box::new(run), Box::new(off)]);
     });

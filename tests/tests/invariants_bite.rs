@@ -292,6 +292,7 @@ fn i7_an_unverified_vm_runs() {
         stage2,
         protected: true,
         hcr: 0,
+        vsesr: 0,
         cntvoff: 0,
         mpidr: 1 << 31,
     };

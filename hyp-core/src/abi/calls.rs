@@ -92,11 +92,12 @@ calls! {
         states "ready, with all images" kcore "verify_vm_images"
         "Hashes a bounded piece of the images in place; when all agree with the manifest the VM is verified.";
     0x17 VcpuRun "vcpu_run" ("vm", "vcpu") -> ("exit: reason, as in the run page")
-        states "verified (normal VMs: ready)" kcore "vcpu_run"
+        states "verified (normal VMs: ready); powered off: exit system_off at once" kcore "vcpu_run"
         "Runs the vCPU on this CPU until it has an exit for the host.";
-    0x18 VmMap "vm_map" ("vm", "ipa", "pa", "order: 0 or 9", "prot: bit 0 write, bit 1 execute; protected VMs: 3") -> ()
+    0x18 VmMap "vm_map" ("vm", "ipa", "pa", "order: 0 or 9", "prot: bit 0 write, bit 1 execute; protected VMs: 3")
+        -> ("pool: free frames left in the VM's pool")
         states "verified (normal VMs: ready)" kcore "prot_and_map_vm_s2pt"
-        "Maps a page or block at fault time: donates and zeroes it for a protected VM, lends it to a normal one.";
+        "Maps a page or block at fault time: donates and zeroes it for a protected VM, lends it to a normal one. What a host lends it has cleaned to the point of coherency, and instruction caches are its affair. A frame can be lent 65535 times.";
     0x19 VmUnmap "vm_unmap" ("vm", "ipa", "order: 0 or 9") -> ()
         states "ready or powered off, normal" kcore "(none)"
         "Ends the loan of a page or block to a normal VM.";
@@ -112,7 +113,7 @@ calls! {
     0x1d VmClearRange "vm_clear_range" ("vm", "pa: first frame", "frames: 1 to 512") -> ("done: frames returned")
         states "powered off, no vCPU active" kcore "clear_vm_range"
         "Zeroes the frames of the range that the VM owns and returns them to the host.";
-    0x1e VmSetCntvoff "vm_set_cntvoff" ("vm", "offset: ticks of the counter") -> ()
+    0x1e VmSetCntvoff "vm_set_cntvoff" ("vm", "offset: ticks of the counter; protected VMs: 0") -> ()
         states "ready (normal VMs: until powered off)" kcore "timer_set_cntvoff"
         "Sets the VM's virtual counter offset.";
     0x1f VmPowerOff "vm_power_off" ("vm") -> () states "ready, verified" kcore "set_vm_poweroff"
@@ -168,6 +169,8 @@ pub mod info {
     pub const LIST_REGISTERS: u64 = 3;
     /// Free frames of the host's table pool.
     pub const HOST_POOL: u64 = 4;
+    /// vCPUs a VM can have.
+    pub const MAX_VCPUS: u64 = 5;
 }
 
 /// Keys of [`Call::StatRead`].

@@ -24,7 +24,8 @@ pub enum Error {
     Busy = -6,
     /// No VM or vCPU with that number.
     NotFound = -7,
-    /// A pool lacks the table pages this needs: donate and repeat the call.
+    /// A pool lacks the table pages this needs: donate and repeat the call. `x1` is 1 when it is
+    /// the host's pool (`host_donate`), 0 when it is the VM's (`vm_donate`).
     NoMemory = -8,
     /// Something is there already: a mapping, a vCPU, boot information.
     Exists = -9,
@@ -36,6 +37,8 @@ pub enum Error {
     UntrustedKey = -12,
     /// An image in memory is not the one that was signed.
     BadDigest = -13,
+    /// All VM numbers are in use.
+    NoNumber = -14,
 }
 
 /// `x0` of a long call that did a bounded piece and wants to be called again with the same
@@ -44,7 +47,7 @@ pub const AGAIN: i64 = 1;
 
 impl Error {
     /// All errors, in order of their number.
-    pub const ALL: [Error; 13] = [
+    pub const ALL: [Error; 14] = [
         Error::NotSupported,
         Error::InvalidArgument,
         Error::BadAddress,
@@ -58,6 +61,7 @@ impl Error {
         Error::BadSignature,
         Error::UntrustedKey,
         Error::BadDigest,
+        Error::NoNumber,
     ];
 
     /// The number in `x0`.

@@ -20,6 +20,7 @@ macro_rules! words {
         $(#[$hmeta:meta])* $head:ident {
             $($(#[$fmeta:meta])* $field:ident,)*
         }
+        $(#[$tmeta:meta])* $tail:ident
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +29,7 @@ macro_rules! words {
             $($(#[$fmeta])* pub $field: u64,)*
             /// The virtual interrupt controller's state.
             pub gic: Gic,
+            $(#[$tmeta])* pub $tail: u64,
         }
         $(#[$hmeta])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -37,13 +39,16 @@ macro_rules! words {
         impl $name {
             /// Names of the words before [`Gic`], in order, for the C header.
             pub const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+            /// Name of the word after [`Gic`].
+            pub const TAIL: &'static str = stringify!($tail);
             /// Words of the structure.
-            pub const WORDS: usize = $head::WORDS + Gic::WORDS;
+            pub const WORDS: usize = $head::WORDS + Gic::WORDS + 1;
             /// The structure as the words of the page.
             pub fn to_words(&self) -> [u64; Self::WORDS] {
                 let mut out = [0; Self::WORDS];
                 out[..$head::WORDS].copy_from_slice(&[$(self.$field),*]);
-                out[$head::WORDS..].copy_from_slice(&self.gic.to_words());
+                out[$head::WORDS..Self::WORDS - 1].copy_from_slice(&self.gic.to_words());
+                out[Self::WORDS - 1] = self.$tail;
                 out
             }
             /// The structure that the words of a page hold.
@@ -52,7 +57,7 @@ macro_rules! words {
                 head.copy_from_slice(&words[..$head::WORDS]);
                 let $head { $($field),* } = $head::from_words(head);
                 let gic = Gic::from_words(&words[$head::WORDS..]);
-                $name { $($field,)* gic }
+                $name { $($field,)* gic, $tail: words[Self::WORDS - 1] }
             }
         }
         impl $head {
@@ -132,6 +137,9 @@ words! {
         /// `HCR_EL2` bits the host may ask for: TWI, TWE and VSE; others are ignored.
         hcr,
     }
+    /// Syndrome of the SError that `hcr` asks for with VSE: `VSESR_EL2`, bits 24:0, where the CPU
+    /// has error records (FEAT_RAS).
+    vsesr
 }
 
 words! {
@@ -144,13 +152,14 @@ words! {
         reason,
         /// Faulting IPA, page aligned for memory faults, exact for MMIO; else 0.
         ipa,
-        /// Bytes of an MMIO access: 1, 2, 4 or 8; else 0.
+        /// Bytes of an MMIO access: 1, 2, 4 or 8. Of a wait: 1 for WFE, 0 for WFI and CPU_SUSPEND.
+        /// Else 0.
         size,
         /// 1 for a write, 0 for a read, of a fault or MMIO access.
         write,
         /// The data of an MMIO write, or function number of a call.
         value,
-        /// First argument the exit's row names.
+        /// First argument the exit's row names. Normal VMs, `mmio` and `memory`: `FAR_EL2`.
         arg1,
         /// Second argument.
         arg2,
@@ -159,6 +168,8 @@ words! {
         /// The syndrome, with every field the row does not name cleared. Normal VMs: as trapped.
         esr,
     }
+    /// `HCR_EL2.VSE` if the host asked for it and the guest has not taken the SError yet; else 0.
+    hcr
 }
 
 /// Bits of [`RunIn::flags`].
@@ -180,23 +191,25 @@ pub mod in_flags {
 pub mod exit {
     /// A physical interrupt is pending for the host. Shows nothing.
     pub const IRQ: u64 = 0;
-    /// The guest waits (WFI, WFE, CPU_SUSPEND). Shows nothing.
+    /// The guest waits (WFI, WFE, CPU_SUSPEND): size, 1 for WFE.
     pub const WAIT: u64 = 1;
     /// Access to guarded device memory: ipa, size, write, value of a write.
     pub const MMIO: u64 = 2;
-    /// Memory that the guest may have is not there: ipa, write.
+    /// Memory that the guest may have is not there: ipa, write. Normal VMs also: memory answered
+    /// with an error (an external abort in esr, ipa 0).
     pub const MEMORY: u64 = 3;
     /// PSCI CPU_ON succeeded: arg1 is the vCPU to run.
     pub const CPU_ON: u64 = 4;
     /// The vCPU is off (CPU_OFF, or not yet on). Shows nothing.
     pub const CPU_OFF: u64 = 5;
-    /// SYSTEM_OFF: the VM is powered off. Shows nothing.
+    /// SYSTEM_OFF, or a run of a VM that is off: the VM is powered off. Shows nothing.
     pub const SYSTEM_OFF: u64 = 6;
     /// SYSTEM_RESET or RESET2: the VM is powered off and its owner asked for a restart.
     pub const SYSTEM_RESET: u64 = 7;
     /// A GIC system register trapped for the host's emulation: esr, value of a write.
     pub const SYSREG: u64 = 8;
     /// Normal VMs only: a call Ward does not answer. value is the function, arg1..3 are x1..x3.
+    /// esr tells HVC from SMC; PC is past an HVC, at an SMC.
     pub const CALL: u64 = 9;
     /// A pool is empty: donate to the VM and run again. Shows nothing.
     pub const POOL: u64 = 10;

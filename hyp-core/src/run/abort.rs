@@ -50,6 +50,7 @@ impl<M: Machine> Ward<M> {
                     reason: exit::MEMORY,
                     ipa: abort.page().as_u64(),
                     write: u64::from(abort.is_write()),
+                    arg1: abort.far(),
                     esr,
                     ..Exit::default()
                 };
@@ -57,6 +58,7 @@ impl<M: Machine> Ward<M> {
             }
             (Place::Device | Place::Either, Some(access)) => {
                 let out = Exit {
+                    arg1: abort.far(),
                     esr,
                     ..access.exit(context.gpr(access.rt))
                 };
@@ -64,6 +66,31 @@ impl<M: Machine> Ward<M> {
             }
             (Place::Device, None) | (Place::Nowhere, _) => self.inject(running, refusal),
         }
+    }
+
+    /// The memory system answered the guest's access with an error: a normal VM's host knows what
+    /// to do about it (`HPFAR_EL2` holds nothing, so there is no `ipa`); a protected guest takes
+    /// the abort.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn guest_hardware_error(
+        &self,
+        running: &mut Running<M>,
+        abort: Abort,
+        esr: u64,
+    ) -> Next {
+        let refusal = abort.refusal();
+        if running.params.protected {
+            return self.inject(running, refusal);
+        }
+        let out = Exit {
+            reason: exit::MEMORY,
+            write: u64::from(abort.is_write()),
+            arg1: abort.far(),
+            esr,
+            ..Exit::default()
+        };
+        running.exit(out, Pending::Fault { refusal })
     }
 
     fn place_of(

@@ -98,19 +98,7 @@ impl<M: Machine> Ward<M> {
                 let done = self.vm_of(order, running, |vm, _| self.guard(vm, ipa));
                 self.settle(running, done)
             }
-            Action::ToHost => {
-                let x = &running.vcpu.context.x;
-                let out = Exit {
-                    reason: exit::CALL,
-                    value: x[0],
-                    arg1: x[1],
-                    arg2: x[2],
-                    arg3: x[3],
-                    esr,
-                    ..Exit::default()
-                };
-                running.exit(out, Pending::CallResult)
-            }
+            Action::ToHost => running.call(esr, Pending::CallResult),
         }
     }
 

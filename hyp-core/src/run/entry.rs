@@ -1,6 +1,6 @@
 //! The two ends of a run: out of the record and back.
 
-use super::{Running, Vcpu};
+use super::{Begun, Running, Vcpu};
 use crate::abi::run::{
     Exit, Gic, IN_OFFSET, OUT_OFFSET, REGS_OFFSET, Request, RunIn, RunOut, exit, in_flags,
 };
@@ -10,14 +10,14 @@ use crate::lock::{Order, level};
 use crate::machine::{Machine, RunParams};
 use crate::vcpu::context::{Context, WINDOW_WORDS};
 use crate::vcpu::pending::{self, Pending};
-use crate::vcpu::{HCR_REQUEST, exit as disclosure, gic};
+use crate::vcpu::{HCR_REQUEST, HCR_VSE, exit as disclosure, gic, window};
 use crate::vm::{Power, Slot, State};
 use crate::ward::Ward;
 use core::mem::offset_of;
 
 impl<M: Machine> Ward<M> {
-    /// Looks at everything, then takes the vCPU out and settles what its last exit left. `None`
-    /// when the vCPU is off: nothing changed but the run page, which says so.
+    /// Looks at everything, then takes the vCPU out and settles what its last exit left. When the
+    /// vCPU or its VM is off, nothing changes but the run page, which says so.
     #[inline]
     pub(super) fn begin_run<'a>(
         &self,
@@ -25,15 +25,17 @@ impl<M: Machine> Ward<M> {
         vm: u64,
         index: u64,
         out: &'a mut Exit,
-    ) -> Result<Option<Running<'a, M>>, Error> {
+    ) -> Result<Begun<'a, M>, Error> {
         let (mut vm, _) = self.slot(vm)?.lock(order);
         let vm = vm.as_mut().ok_or(Error::NotFound)?;
         let (id, protected) = (vm.id, vm.protected);
-        vm.require(&[if protected {
+        let runs = if protected {
             State::Verified
         } else {
             State::Ready
-        }])?;
+        };
+        vm.require(&[runs, State::PowerOff])?;
+        let is_over = vm.state == State::PowerOff;
         let frames = match vm.slot(index) {
             None | Some(Slot::Empty) => return Err(Error::NotFound),
             Some(Slot::Active(_)) => return Err(Error::Busy),
@@ -48,20 +50,39 @@ impl<M: Machine> Ward<M> {
         if request.flags & !in_flags::ALL != 0 {
             return Err(Error::InvalidArgument);
         }
+        let hcr = request.hcr & HCR_REQUEST;
+        let vse = hcr & HCR_VSE;
         let params = RunParams {
             stage2: vm.stage2.root(),
             protected,
-            hcr: request.hcr & HCR_REQUEST,
+            hcr,
+            vsesr: if vse == 0 {
+                0
+            } else {
+                self.read_vsesr(frames.run)
+            },
             cntvoff: vm.cntvoff,
             mpidr: Self::mpidr(index),
         };
         let Some((slot, power)) = vm.slot_mut(index) else {
             return Err(Error::NotFound);
         };
-        if *power == Power::Off {
-            self.write_off(frames.run);
-            return Ok(None);
+        if is_over || *power == Power::Off {
+            // The others of a VM that ended on one vCPU end in the same way.
+            let reason = if is_over {
+                exit::SYSTEM_OFF
+            } else {
+                exit::CPU_OFF
+            };
+            self.write_off(frames.run, reason, vse);
+            return Ok(Begun::Off(reason));
         }
+        let dirty = !protected && request.flags & in_flags::REGS_DIRTY != 0;
+        let window = if dirty {
+            Some(self.read_window(frames.run)?)
+        } else {
+            None
+        };
         let Slot::Ready(mut vcpu, frames) = core::mem::replace(slot, Slot::Active(frames)) else {
             unreachable!("the slot was Ready under this lock")
         };
@@ -72,10 +93,7 @@ impl<M: Machine> Ward<M> {
             };
             *power = Power::On;
         }
-        if !protected && request.flags & in_flags::REGS_DIRTY != 0 {
-            let mut window = [0; WINDOW_WORDS];
-            self.machine
-                .read_host_words(frames.run, REGS_OFFSET, &mut window);
+        if let Some(window) = window {
             vcpu.context.set_window(&window);
             vcpu.pending = Pending::Nothing;
         } else if !protected && request.flags & in_flags::RETRY != 0 {
@@ -89,13 +107,14 @@ impl<M: Machine> Ward<M> {
         gic::take(gic, protected, self.list_registers(), |offset, words| {
             self.read_gic(frames.run, offset, words);
         });
-        Ok(Some(Running {
+        Ok(Begun::On(Running {
             vcpu,
             vm: id,
             index,
             frames,
             params,
             answered: 0,
+            vse,
             out,
         }))
     }
@@ -110,6 +129,7 @@ impl<M: Machine> Ward<M> {
             frames,
             params,
             answered,
+            vse,
             out,
         } = running;
         if !params.protected {
@@ -118,6 +138,7 @@ impl<M: Machine> Ward<M> {
         }
         self.write_exit(frames.run, out, params.protected);
         self.write_gic(frames.run, &vcpu.context.gic);
+        self.write_vse(frames.run, vse);
         let Ok(slot) = self.slot(u64::from(vm.0)) else {
             unreachable!("the VM of a running vCPU has a number")
         };
@@ -142,6 +163,29 @@ impl<M: Machine> Ward<M> {
         self.machine.read_host_words(page, at, words);
     }
 
+    /// A normal VM's registers as its host wants them.
+    fn read_window(&self, page: Pfn) -> Result<[u64; WINDOW_WORDS], Error> {
+        let mut words = [0; WINDOW_WORDS];
+        self.machine.read_host_words(page, REGS_OFFSET, &mut words);
+        window::check(&words)?;
+        Ok(words)
+    }
+
+    /// The syndrome of the SError that the host asks for, as far as `VSESR_EL2` has it (DDI 0487
+    /// D24.2.212): IDS and ISS.
+    #[cold]
+    fn read_vsesr(&self, page: Pfn) -> u64 {
+        let mut word = [0];
+        let at = IN_OFFSET + offset_of!(RunIn, vsesr) as u64;
+        self.machine.read_host_words(page, at, &mut word);
+        word[0] & ((1 << 25) - 1)
+    }
+
+    fn write_vse(&self, page: Pfn, vse: u64) {
+        const AT: u64 = OUT_OFFSET + offset_of!(RunOut, hcr) as u64;
+        self.machine.write_host_words(page, AT, &[vse]);
+    }
+
     fn write_gic(&self, page: Pfn, gic: &Gic) {
         const AT: u64 = OUT_OFFSET + offset_of!(RunOut, gic) as u64;
         let write = |offset: usize, words: &[u64]| {
@@ -160,16 +204,18 @@ impl<M: Machine> Ward<M> {
             .write_host_words(page, OUT_OFFSET, &shown.to_words());
     }
 
-    /// The exit of a vCPU that is off. Its interrupt controller is what the host said it is.
+    /// The exit of a vCPU that is off. Its interrupt controller is what the host said it is, and
+    /// its SError has not been taken.
     #[cold]
-    fn write_off(&self, page: Pfn) {
+    fn write_off(&self, page: Pfn, reason: u64, vse: u64) {
         let out = Exit {
-            reason: exit::CPU_OFF,
+            reason,
             ..Exit::default()
         };
         self.write_exit(page, &out, true);
         let mut words = [0; Gic::WORDS];
         self.read_gic(page, 0, &mut words);
         self.write_gic(page, &Gic::from_words(&words));
+        self.write_vse(page, vse);
     }
 }

@@ -78,6 +78,11 @@ impl Esr {
         self.bit(25)
     }
 
+    /// TI\[0\] of a trapped WFI, WFE, WFIT or WFET: it is one that waits for an event.
+    pub const fn waits_for_event(self) -> bool {
+        self.bit(0)
+    }
+
     /// The 16-bit immediate of an HVC, SMC or SVC.
     pub const fn immediate(self) -> u16 {
         self.0 as u16

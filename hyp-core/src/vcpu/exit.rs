@@ -61,7 +61,8 @@ pub const DISCLOSURE: &[Row] = &[
     Row {
         reason: exit::WAIT,
         name: "wait",
-        what: "The guest waits for an interrupt or event.",
+        what: "The guest waits for an interrupt, or (size 1) for an event.",
+        size: 1,
         ..NOTHING
     },
     Row {

@@ -15,18 +15,23 @@ pub enum Event {
     Wait {
         /// The instruction is 32 bits long; a Thumb one may not be.
         is_long: bool,
+        /// It waits for an event (WFE, WFET).
+        event: bool,
     },
     /// HVC: [`super::guest_call::decide`]. PC is past it already.
     Call {
         /// The instruction's immediate.
         immediate: u16,
     },
-    /// SMC: traps before it executes, so it is skipped; `x0` becomes NOT_SUPPORTED.
+    /// SMC: traps before it executes. A protected guest's is skipped and its `x0` becomes
+    /// NOT_SUPPORTED; a normal one's is its host's to answer.
     Smc,
     /// MSR or MRS: [`super::sysreg::decide`].
     Sysreg(SysAccess),
     /// Stage 2 refused an access.
     Memory(Abort),
+    /// The memory system answered an access with an error.
+    Hardware(Abort),
     /// The guest takes this now, at this PC.
     Inject(Kind),
 }
@@ -47,6 +52,7 @@ pub fn classify(esr: u64, far: u64, hpfar: u64) -> Event {
     match esr.class() {
         Class::Wfx => Event::Wait {
             is_long: esr.is_long(),
+            event: esr.waits_for_event(),
         },
         Class::Hvc64 => Event::Call {
             immediate: esr.immediate(),
@@ -56,10 +62,12 @@ pub fn classify(esr: u64, far: u64, hpfar: u64) -> Event {
         Class::InstructionAbortLower | Class::DataAbortLower => {
             let ipa = esr.fault_ipa(hpfar, far);
             let abort = Abort { esr, far, ipa };
-            if esr.fault().is_stage2() {
-                Event::Memory(abort)
-            } else {
-                Event::Inject(abort.refusal())
+            match esr.fault() {
+                fault if fault.is_stage2() => Event::Memory(abort),
+                Fault::External | Fault::ExternalOnWalk(_) | Fault::Parity => {
+                    Event::Hardware(abort)
+                }
+                _ => Event::Inject(abort.refusal()),
             }
         }
         _ => Event::Inject(Kind::Undefined),
@@ -70,6 +78,11 @@ impl Abort {
     /// The page.
     pub const fn page(&self) -> Ipa {
         Ipa::containing(self.ipa)
+    }
+
+    /// `FAR_EL2`.
+    pub const fn far(&self) -> u64 {
+        self.far
     }
 
     /// An instruction was fetched.

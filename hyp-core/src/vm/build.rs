@@ -59,7 +59,7 @@ impl<M: Machine> Ward<M> {
             if slot.is_some() {
                 continue;
             }
-            let id = VmId(u16::try_from(number).map_err(|_| Error::NoMemory)?);
+            let id = VmId(u16::try_from(number).map_err(|_| Error::NoNumber)?);
             {
                 let (mut memory, _) = self.memory.lock(&mut order);
                 memory.check_take(record)?;
@@ -81,7 +81,7 @@ impl<M: Machine> Ward<M> {
             *slot = Some(self.machine.place(record.first, record.frames, vm));
             return Ok(u64::from(id.0));
         }
-        Err(Error::NoMemory)
+        Err(Error::NoNumber)
     }
 
     /// [`Call::VcpuRegister`](crate::abi::Call::VcpuRegister).

@@ -71,7 +71,7 @@ impl<M: Machine> Ward<M> {
         pa: u64,
         leaf_order: u64,
         prot: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         if prot & !PROT_ALL != 0 {
             return Err(Error::InvalidArgument);
         }
@@ -88,11 +88,12 @@ impl<M: Machine> Ward<M> {
                 }
                 self.donate_leaf(order, vm, leaf, frames, |machine, frame| {
                     machine.zero_frame(frame)
-                })
+                })?;
             } else {
                 vm.require(&[State::Ready])?;
-                self.lend_leaf(order, vm, leaf, frames, prot)
+                self.lend_leaf(order, vm, leaf, frames, prot)?;
             }
+            Ok(vm.pool.len())
         })
     }
 

@@ -44,8 +44,11 @@ impl<M: Machine> Ward<M> {
         offset: u64,
     ) -> Result<(), Error> {
         self.with_vm(order, vm, |vm, _| {
-            // A protected VM's clock must not jump once its owner's code runs (I7); a normal VM
-            // stays in Ready.
+            // A protected VM's clock is the machine's, and does not jump once its owner's code runs
+            // (I7); a normal VM stays in Ready.
+            if offset != 0 {
+                vm.require_normal()?;
+            }
             vm.require(&[State::Ready])?;
             vm.cntvoff = offset;
             Ok(())

@@ -8,6 +8,7 @@ use crate::cpu::{Features, field, get, set};
 use crate::percpu::PerCpu;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hyp_core::machine::RunParams;
+use hyp_core::vcpu::HCR_VSE;
 
 /// HCR_EL2 (DDI 0487 D24.2.56).
 mod hcr {
@@ -206,7 +207,18 @@ pub(super) fn guest(params: &RunParams, cpu: &PerCpu) -> Controls {
     let closed = mdcr::TPMCR | mdcr::TPM | mdcr::TDA | mdcr::TDOSA | mdcr::TDRA;
     set!("mdcr_el2", host.mdcr | closed);
     set!("vmpidr_el2", params.mpidr);
+    if cpu.features().has(Features::RAS) {
+        // VSESR_EL2; and VDISR_EL2, which a guest writes (as DISR_EL1) and the next would read.
+        set!("S3_4_C5_C2_3", params.vsesr);
+        set!("S3_4_C12_C1_1", 0);
+    }
     host
+}
+
+/// Whether the virtual SError that [`guest`] made pending still is (DDI 0487 D1.3.6: the CPU
+/// clears HCR_EL2.VSE when the guest takes it).
+pub fn serror_pending() -> bool {
+    get!("hcr_el2") & HCR_VSE != 0
 }
 
 /// The host's controls on this CPU, while a guest's are in force.

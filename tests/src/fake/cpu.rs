@@ -3,6 +3,7 @@
 use super::tlb::Tlb;
 use hyp_core::abi::run::Gic;
 use hyp_core::machine::RunParams;
+use hyp_core::vcpu::HCR_VSE;
 use hyp_core::vcpu::context::{Context, Fp, SYS_REGS};
 
 /// What the CPU's own registers hold while a vCPU is loaded. `Context` keeps the general
@@ -17,6 +18,8 @@ pub struct Loaded {
     pub fp: Fp,
     /// Virtual CPU interface.
     pub gic: Gic,
+    /// The virtual SError that is pending: its syndrome.
+    pub serror: Option<u64>,
 }
 
 /// One CPU.
@@ -36,6 +39,7 @@ impl Cpu {
             sys: context.sys,
             fp: context.fp.clone(),
             gic: context.gic,
+            serror: (params.hcr & HCR_VSE != 0).then_some(params.vsesr),
         });
         context.sys = [0xbad_5145; SYS_REGS];
     }

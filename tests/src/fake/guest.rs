@@ -41,6 +41,15 @@ pub enum Step {
     Smc([u64; 4]),
     /// WFI.
     Wfi,
+    /// WFE.
+    Wfe,
+    /// Takes a virtual SError if one is pending, and returns from it.
+    TakeSError,
+    /// A load whose memory answers with an error, once.
+    Poisoned {
+        /// Where.
+        ipa: u64,
+    },
     /// An access to a system register that traps: the ISS, and what `x[1]` holds before.
     Sysreg(u32, u64),
     /// Any exception class at all, with this ESR.
@@ -70,8 +79,10 @@ pub enum Event {
     Register(u64),
     /// An exception was delivered to EL1: offset from VBAR, syndrome, FAR.
     Exception(u64, u64, u64),
-    /// WFI went on.
+    /// WFI or WFE went on.
     Woke,
+    /// A virtual SError came, with this syndrome.
+    SError(u64),
 }
 
 /// What a vCPU executes: step `n` stands at `base + 4 * n`. Past the end, a physical interrupt
@@ -200,7 +211,7 @@ impl State {
                     0
                 }),
                 Step::Store { .. } => Event::Stored,
-                Step::Wfi => Event::Woke,
+                Step::Wfi | Step::Wfe => Event::Woke,
                 Step::Sysreg(..) => Event::Register(context.x[1]),
                 _ => Event::Returned(context.x[0]),
             });
@@ -261,6 +272,13 @@ impl State {
                 )
             }
             Step::Wfi => sync(0x01, 0x1e00000),
+            Step::Wfe => sync(0x01, 0x1e00001),
+            Step::TakeSError => {
+                let loaded = self.cpus[usize::from(cpu)].loaded.as_mut();
+                let taken = loaded.and_then(|loaded| loaded.serror.take());
+                program.events.extend(taken.map(Event::SError));
+                Outcome::Continue
+            }
             Step::Sysreg(iss, value) => {
                 context.x[1] = value;
                 sync(0x18, u64::from(iss))
@@ -270,7 +288,18 @@ impl State {
                 far: 0,
                 hpfar: 0,
             }),
-            Step::Irq | Step::SError if program.taken.contains(&index) => Outcome::Continue,
+            Step::Irq | Step::SError | Step::Poisoned { .. } if program.taken.contains(&index) => {
+                Outcome::Continue
+            }
+            // HPFAR_EL2 holds nothing.
+            Step::Poisoned { ipa } => {
+                program.taken.push(index);
+                return Outcome::Trap(Trap::Sync {
+                    esr: 0x24 << 26 | 1 << 25 | 0x10,
+                    far: ipa,
+                    hpfar: 0x5_0000_0000,
+                });
+            }
             Step::Irq | Step::SError => {
                 program.taken.push(index);
                 return Outcome::Trap(if step == Step::Irq {

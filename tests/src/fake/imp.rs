@@ -272,6 +272,15 @@ impl<S: Sched> Machine for Fake<S> {
         }
     }
 
+    fn serror_pending(&self) -> bool {
+        let state = self.state();
+        let loaded = state.cpus[usize::from(S::cpu())]
+            .loaded
+            .as_ref()
+            .expect("a vCPU is loaded");
+        loaded.serror.is_some()
+    }
+
     fn guest_sysreg(&self, _context: &Context, reg: SysReg) -> u64 {
         let state = self.state();
         let loaded = state.cpus[usize::from(S::cpu())]

@@ -4,7 +4,7 @@ use super::images::Plan;
 use super::{Inner, Rng};
 use crate::fake::Step;
 use crate::spec::{Open, SGI1R_WRITE, UNKNOWN_READ, Vcpu};
-use hyp_core::abi::run::{IN_OFFSET, REGS_OFFSET, in_flags};
+use hyp_core::abi::run::{IN_OFFSET, REGS_OFFSET, RunIn, in_flags};
 use hyp_core::abi::smccc;
 use hyp_core::abi::smccc::psci;
 use hyp_core::vcpu::context::{RESET_PSTATE, RESET_SCTLR};
@@ -83,13 +83,18 @@ pub(super) fn steps(rng: &mut Rng, hooks: bool, known: &[u64]) -> Vec<Step> {
             },
             20..29 => Step::Hvc(call(rng, known)),
             29 => Step::Smc(call(rng, known)),
+            30 if rng.percent(50) => Step::Wfe,
             30 => Step::Wfi,
             31 => Step::Sysreg(SGI1R_WRITE, rng.next()),
             32 => Step::Sysreg(UNKNOWN_READ, 0),
             33 => Step::Other(rng.pick(&[0, 0x7, 0x19, 0x1d, 0x3c]) << 26 | 1 << 25),
             34 => Step::Irq,
             35 => Step::SError,
+            36 if rng.percent(50) => Step::TakeSError,
             36 => Step::Set(rng.below(31) as u8, rng.next()),
+            37 if rng.percent(50) => Step::Poisoned {
+                ipa: address(rng, known),
+            },
             37 => Step::Caches(true),
             _ if hooks => Step::Hook,
             _ => Step::Irq,
@@ -134,7 +139,15 @@ pub(super) fn run_words(inner: &mut Inner, vm: u16, index: u64) -> Vec<(u64, u64
             flags = in_flags::REGS_DIRTY;
             let mut put = |word: u64, value: u64| words.push((REGS_OFFSET + 8 * word, value));
             put(32, Plan::RAM_PAGE << 12);
-            put(33, RESET_PSTATE);
+            let bad = rng.percent(10);
+            put(
+                33,
+                if bad {
+                    rng.pick(&[0x10, 0x1d0, 9, 0xd, 0xf, 1])
+                } else {
+                    RESET_PSTATE
+                },
+            );
             put(34, RESET_SCTLR);
         } else {
             // The window may be another vCPU's; it is taken only by a host that wrote it.
@@ -152,6 +165,10 @@ pub(super) fn run_words(inner: &mut Inner, vm: u16, index: u64) -> Vec<(u64, u64
     }
     if rng.percent(30) {
         words.push((IN_OFFSET + 8, rng.next()));
+    }
+    if rng.percent(10) {
+        words.push((IN_OFFSET + 16, rng.next()));
+        words.push((IN_OFFSET + 8 * (RunIn::WORDS as u64 - 1), rng.next()));
     }
     words
 }

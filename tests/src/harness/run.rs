@@ -3,7 +3,7 @@
 use super::step::Answer;
 use super::{Inner, World};
 use crate::fake::{Event, Program, Sched, Step};
-use crate::spec::{ANY, Exit, Progress};
+use crate::spec::{ANY, Progress};
 use hyp_core::abi::Call;
 use hyp_core::abi::Error;
 use hyp_core::addr::VcpuId;
@@ -56,7 +56,7 @@ impl<S: Sched> World<S> {
         let began = inner.spec.begin_run(vm, vcpu);
         let before = self.pools(inner.spec.setup.max_vm);
         let id = vm as u16;
-        if began == Ok(true) {
+        if began == Ok(None) {
             let it = inner.spec.vcpu(id, vcpu).clone();
             let steps = more(&mut inner, &it);
             inner.note(format!(
@@ -101,13 +101,12 @@ impl<S: Sched> World<S> {
         let stopped = self.stopped(id, vcpu);
         let out = self.seen(x, vm, &before, &after, stopped, |seen| {
             let spec = &mut inner.spec;
-            let out = if began {
-                match spec.advance(id, vcpu, seen) {
+            let out = match began {
+                Some(off) => off,
+                None => match spec.advance(id, vcpu, seen) {
                     Progress::Exit(out) => out,
                     Progress::Hook => return Err("the guest stopped before its hook".to_string()),
-                }
-            } else {
-                Exit::of(hyp_core::abi::run::exit::CPU_OFF)
+                },
             };
             spec.show(id, vcpu, out, seen);
             Ok(out)

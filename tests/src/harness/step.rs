@@ -108,7 +108,7 @@ impl<S: Sched> World<S> {
         let want = self.seen(x, a[0], &before, &after, None, |seen| {
             inner.spec.call(call, a, seen)
         });
-        self.agree(&mut inner, call, x, want)?;
+        self.agree(&mut inner, call, x, want, &before)?;
         let refused = want.is_err() && want != Err(Error::BadDigest);
         if refused && (before.host, &before.vms) != (after.host, &after.vms) {
             return Err("I9: refused, yet a pool changed".into());
@@ -125,13 +125,18 @@ impl<S: Sched> World<S> {
         call: Call,
         x: [u64; 8],
         want: Result<Outcome, Error>,
+        before: &Pools,
     ) -> Result<(), String> {
         let code = x[0] as i64;
         let name = Error::from_code(code).map_or(format!("{code}"), |error| format!("{error:?}"));
         *inner.tally.entry(format!("{call:?}: {name}")).or_default() += 1;
         let right = match want {
             Ok(outcome) => code == outcome.code && outcome.x1.is_none_or(|x1| x1 == x[1]),
-            Err(error) => code == error.code() && x[1..].iter().all(|x| *x == 0),
+            Err(error) => {
+                // Which pool is to be filled: the host's first.
+                let host = error == Error::NoMemory && before.host < crate::spec::HOST_RESERVE;
+                code == error.code() && x[1] == u64::from(host) && x[2..].iter().all(|x| *x == 0)
+            }
         };
         if matches!(call, Call::Info | Call::LogRead | Call::StatRead) || right {
             return Ok(());

@@ -85,6 +85,9 @@ impl Spec {
             Call::VmAge => self.vm_age(a[0], a[1], a[2], seen),
             Call::VmMapIo => self.vm_map_io(a[0], a[1], a[2], a[3], seen),
             Call::VmClearRange => self.vm_clear_range(a[0], a[1], a[2], seen),
+            Call::VmSetCntvoff if self.vm(a[0])?.protected && a[1] != 0 => {
+                Err(Error::InvalidArgument)
+            }
             Call::VmSetCntvoff => self.in_life(a[0], &[Life::Ready]).map(|_| DONE),
             Call::VmPowerOff => {
                 self.in_life(a[0], &[Life::Ready, Life::Verified])?.life = Life::PowerOff;
@@ -159,7 +162,7 @@ impl Spec {
         }
         // The number stands where other calls look for theirs: before the frames.
         if (1..=self.setup.max_vm).all(|id| self.vms.contains_key(&(id as u16))) {
-            return Err(Error::NoMemory);
+            return Err(Error::NoNumber);
         }
         self.idle(record..record + 2)?;
         self.idle(root..root + roots)?;
@@ -227,6 +230,7 @@ impl Spec {
             open: super::Open::Nothing,
             x: [0; 31],
             caches: false,
+            serror: None,
             far: 0,
             events: Vec::new(),
             taken: None,

@@ -51,7 +51,7 @@ impl Spec {
             for pfn in first..first + count {
                 self.wipe(pfn);
             }
-            return Ok(DONE);
+            return Ok(gives(seen.vm_pool_after));
         }
         self.in_life(vm, &[Life::Ready])?;
         let frames = first..first + count;
@@ -81,7 +81,7 @@ impl Spec {
             );
             it.used.insert(page);
         }
-        Ok(DONE)
+        Ok(gives(seen.vm_pool_after))
     }
 
     /// Are the pages within the VM's address space, and is nothing there?

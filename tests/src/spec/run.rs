@@ -4,7 +4,7 @@ use super::{Life, Open, Power, Seen, Spec, Vcpu, Vm};
 use crate::fake::{Event, Step};
 use hyp_core::abi::Error;
 use hyp_core::abi::manifest::Manifest;
-use hyp_core::abi::run::{IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunOut, exit, in_flags};
+use hyp_core::abi::run::{IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunIn, RunOut, exit, in_flags};
 use hyp_core::vcpu::context::{SysReg, WINDOW_WORDS};
 
 /// What an exit shows the host.
@@ -19,9 +19,21 @@ pub struct Exit {
     pub arg1: u64,
     pub arg2: u64,
     pub arg3: u64,
+    pub hcr: u64,
 }
 
 impl Exit {
+    /// A normal VM's call.
+    fn call([value, arg1, arg2, arg3]: [u64; 4]) -> Self {
+        Exit {
+            value,
+            arg1,
+            arg2,
+            arg3,
+            ..Exit::of(exit::CALL)
+        }
+    }
+
     /// An exit that shows nothing else.
     pub fn of(reason: u64) -> Self {
         Exit {
@@ -49,9 +61,15 @@ pub(super) enum Flow {
 
 impl Flow {
     pub(super) fn missing(page: u64, write: bool) -> Self {
+        Flow::missing_at(page, write, 0)
+    }
+
+    /// The same, with the virtual address that a normal VM's host sees.
+    fn missing_at(page: u64, write: bool, far: u64) -> Self {
         let exit = Exit {
             ipa: page * 4096,
             write: write.into(),
+            arg1: far,
             ..Exit::of(exit::MEMORY)
         };
         Flow::Exit(exit, Open::Memory)
@@ -66,6 +84,9 @@ pub enum Progress {
     /// Out, with this exit.
     Exit(Exit),
 }
+
+/// `HCR_EL2.VSE`.
+const VSE: u64 = 1 << 8;
 
 /// Syndromes a guest sees: UNDEF, and synchronous external aborts taken at the same level.
 const UNDEF: u64 = 1 << 25;
@@ -101,18 +122,18 @@ impl Spec {
         self.word(run, (IN_OFFSET / 8 + word) as u16)
     }
 
-    /// The host asks for a run. `None`: the vCPU is off, which the host is told.
+    /// The host asks for a run. An exit: the vCPU or its VM is off, which the host is told.
     ///
     /// # Errors
     /// The refusal; nothing changed.
-    pub fn begin_run(&mut self, vm: u64, index: u64) -> Result<bool, Error> {
+    pub fn begin_run(&mut self, vm: u64, index: u64) -> Result<Option<Exit>, Error> {
         let life = if self.vm(vm)?.protected {
             Life::Verified
         } else {
             Life::Ready
         };
-        let it = self.in_life(vm, &[life])?;
-        let protected = it.protected;
+        let it = self.in_life(vm, &[life, Life::PowerOff])?;
+        let (protected, over) = (it.protected, it.life == Life::PowerOff);
         let vcpu = it.vcpus.get(&index).ok_or(Error::NotFound)?;
         if vcpu.active {
             return Err(Error::Busy);
@@ -126,9 +147,26 @@ impl Spec {
         let window: Vec<u64> = (0..WINDOW_WORDS as u64)
             .map(|n| self.word(run, (REGS_OFFSET / 8 + n) as u16))
             .collect();
+        let asked = self.run_in(run, 2) & VSE;
+        let syndrome = self.run_in(run, RunIn::WORDS as u64 - 1) & 0x1ff_ffff;
+        let off = |reason| Exit {
+            hcr: asked,
+            ..Exit::of(reason)
+        };
+        if over {
+            return Ok(Some(off(exit::SYSTEM_OFF)));
+        }
         let vcpu = self.vcpu(vm as u16, index);
+        if vcpu.power == Power::Off {
+            return Ok(Some(off(exit::CPU_OFF)));
+        }
+        let dirty = !protected && flags & in_flags::REGS_DIRTY != 0;
+        if dirty && ![0, 4, 5].contains(&(window[33] & 0x1f)) {
+            return Err(Error::InvalidArgument);
+        }
+        vcpu.serror = (asked != 0).then_some(syndrome);
         match vcpu.power {
-            Power::Off => return Ok(false),
+            Power::Off => {}
             Power::Pending(entry, context) => {
                 vcpu.restart(entry);
                 vcpu.x[0] = context;
@@ -137,7 +175,7 @@ impl Spec {
             Power::On => {}
         }
         vcpu.active = true;
-        if !protected && flags & in_flags::REGS_DIRTY != 0 {
+        if dirty {
             vcpu.forget();
             if vcpu.pc() != window[32] {
                 vcpu.restart(window[32]);
@@ -152,7 +190,7 @@ impl Spec {
             vcpu.forget();
         }
         vcpu.settle(flags, value);
-        Ok(true)
+        Ok(None)
     }
 
     /// The vCPU executes until its guest's next hook or its exit.
@@ -193,10 +231,13 @@ impl Spec {
         }
     }
 
-    fn exit(&mut self, vm: u16, index: u64, out: Exit, open: Open) -> Progress {
+    fn exit(&mut self, vm: u16, index: u64, mut out: Exit, open: Open) -> Progress {
         let vcpu = self.vcpu(vm, index);
         vcpu.open = open;
         vcpu.active = false;
+        if vcpu.serror.take().is_some() {
+            out.hcr = VSE;
+        }
         Progress::Exit(out)
     }
 
@@ -220,10 +261,12 @@ impl Spec {
             8
         };
         self.write(run, at + 8, 0);
-        for n in free..RunOut::WORDS as u16 {
+        let last = RunOut::WORDS as u16 - 1;
+        for n in free..last {
             self.write(run, at + n, (seen.word)(run, at + n));
         }
-        if !protected && out.reason != exit::CPU_OFF {
+        self.write(run, at + last, out.hcr);
+        if !protected && !matches!(out.reason, exit::CPU_OFF | exit::SYSTEM_OFF) {
             let (x, pc) = (self.vcpu(vm, index).x, self.vcpu(vm, index).pc());
             for n in 0..WINDOW_WORDS as u16 {
                 let at = (REGS_OFFSET / 8) as u16 + n;
@@ -254,26 +297,44 @@ impl Spec {
                     return self.guest_call(vm, index, x, seen);
                 }
                 self.vcpu(vm, index).at += 1;
-                let [value, arg1, arg2, arg3] = x;
-                Flow::Exit(
-                    Exit {
-                        value,
-                        arg1,
-                        arg2,
-                        arg3,
-                        ..Exit::of(exit::CALL)
-                    },
-                    Open::Call,
-                )
+                Flow::Exit(Exit::call(x), Open::Call)
             }
             Step::Smc(x) => {
                 self.vcpu(vm, index).x[..4].copy_from_slice(&x);
-                Flow::Call(u64::MAX)
+                if protected {
+                    return Flow::Call(u64::MAX);
+                }
+                // It has not been executed: PC stays at it.
+                Flow::Exit(Exit::call(x), Open::Smc)
             }
-            Step::Wfi => {
+            Step::Wfi | Step::Wfe => {
                 let vcpu = self.vcpu(vm, index);
                 (vcpu.at, vcpu.late) = (vcpu.at + 1, Some(Event::Woke));
-                Flow::Exit(Exit::of(exit::WAIT), Open::Nothing)
+                let out = Exit {
+                    size: (step == Step::Wfe).into(),
+                    ..Exit::of(exit::WAIT)
+                };
+                Flow::Exit(out, Open::Nothing)
+            }
+            Step::TakeSError => {
+                let vcpu = self.vcpu(vm, index);
+                let taken = vcpu.serror.take().map(Event::SError);
+                vcpu.events.extend(taken);
+                Flow::Next
+            }
+            Step::Poisoned { ipa } => {
+                let vcpu = self.vcpu(vm, index);
+                if vcpu.taken.replace(vcpu.at) == Some(vcpu.at) {
+                    return Flow::Next;
+                }
+                if protected {
+                    return Flow::Exception(DATA_ABORT, Some(ipa));
+                }
+                let out = Exit {
+                    arg1: ipa,
+                    ..Exit::of(exit::MEMORY)
+                };
+                Flow::Exit(out, Open::Memory)
             }
             // The interrupt is taken before anything is executed: PC does not move.
             Step::Irq | Step::SError => {
@@ -322,9 +383,12 @@ impl Spec {
         let Some(it) = self.vms.get_mut(&vm) else {
             return Flow::Next;
         };
+        // The fake's guests have no tables of their own.
+        let far = if it.protected { 0 } else { ipa };
         let Some(mapped) = it.maps.get(&page).copied() else {
             let device = Exit {
                 ipa,
+                arg1: far,
                 size: 8,
                 write: write.into(),
                 value: store.unwrap_or(0),
@@ -336,14 +400,14 @@ impl Spec {
                 Open::DeviceRead(rt.unwrap_or(31))
             };
             return match (it.protected, it.is_ram(page), it.is_device(page), rt) {
-                (true, true, ..) | (false, _, _, None) => Flow::missing(page, write),
+                (true, true, ..) | (false, _, _, None) => Flow::missing_at(page, write, far),
                 (true, _, true, Some(_)) | (false, _, _, Some(_)) => Flow::Exit(device, open),
                 _ => Flow::Exception(DATA_ABORT | u64::from(write) << 6, Some(ipa)),
             };
         };
         it.touch(page);
         if write && !mapped.write {
-            return Flow::missing(page, true);
+            return Flow::missing_at(page, true, far);
         }
         let (pfn, word) = (mapped.pfn, (ipa % 4096 / 8) as u16);
         if let Some(value) = store {
@@ -375,8 +439,9 @@ impl Spec {
         it.touch(page);
         match it.maps.get(&page) {
             Some(mapped) if mapped.exec => Flow::Saw(Event::Loaded(0)),
-            Some(_) if !it.protected => Flow::missing(page, false),
-            None if !it.protected || it.is_ram(page) => Flow::missing(page, false),
+            Some(_) if !it.protected => Flow::missing_at(page, false, ipa),
+            None if !it.protected => Flow::missing_at(page, false, ipa),
+            None if it.is_ram(page) => Flow::missing(page, false),
             _ => Flow::Exception(FETCH_ABORT, Some(ipa)),
         }
     }
@@ -431,14 +496,18 @@ impl Vcpu {
             Open::DeviceRead(_) | Open::DeviceWrite | Open::Memory if abort => {
                 let (esr, far) = match step {
                     Some(Step::Store { ipa, .. }) => (DATA_ABORT | 1 << 6, ipa),
-                    Some(Step::Load { ipa, .. } | Step::LoadPair { ipa }) => (DATA_ABORT, ipa),
+                    Some(
+                        Step::Load { ipa, .. } | Step::LoadPair { ipa } | Step::Poisoned { ipa },
+                    ) => (DATA_ABORT, ipa),
                     Some(Step::Fetch { ipa }) => (FETCH_ABORT, ipa),
                     _ => return,
                 };
                 self.far = far;
                 self.done(Event::Exception(0x200, esr, far));
             }
-            Open::Register(_) if undef => self.done(Event::Exception(0x200, UNDEF, self.far)),
+            Open::Register(_) | Open::Smc if undef => {
+                self.done(Event::Exception(0x200, UNDEF, self.far))
+            }
             Open::DeviceRead(rt) => {
                 let value = self.set(rt, value);
                 self.done(Event::Loaded(value));
@@ -450,6 +519,10 @@ impl Vcpu {
                 }
                 let x1 = self.x[1];
                 self.done(Event::Register(x1));
+            }
+            Open::Smc => {
+                self.x[0] = value;
+                self.done(Event::Returned(value));
             }
             Open::Call => {
                 self.x[0] = value;

@@ -89,7 +89,7 @@ fn structures(text: &mut String) {
         .iter()
         .map(|&(_, name, words)| member(name, words))
         .collect();
-    structure(text, "ward_gic", &gic, false, Gic::WORDS);
+    structure(text, "ward_gic", &gic, None, Gic::WORDS);
     let fields = |names: &[&str]| {
         names
             .iter()
@@ -100,31 +100,32 @@ fn structures(text: &mut String) {
         text,
         "ward_run_in",
         &fields(RunIn::FIELDS),
-        true,
+        Some(RunIn::TAIL),
         RunIn::WORDS,
     );
     structure(
         text,
         "ward_exit",
         &fields(RunOut::FIELDS),
-        true,
+        Some(RunOut::TAIL),
         RunOut::WORDS,
     );
     let head = WINDOW_HEAD
         .iter()
         .map(|&(name, words, _)| member(name, words));
     let regs: Vec<String> = head.chain([member("sys", SYS_REGS)]).collect();
-    structure(text, "ward_regs", &regs, false, WINDOW_WORDS);
+    structure(text, "ward_regs", &regs, None, WINDOW_WORDS);
 }
 
-/// A structure of 64-bit little-endian words, with its size checked by the C compiler.
-fn structure(text: &mut String, name: &str, fields: &[String], with_gic: bool, words: usize) {
+/// A structure of 64-bit little-endian words, with its size checked by the C compiler. One with
+/// `tail` has the interrupt controller's words before that last one.
+fn structure(text: &mut String, name: &str, fields: &[String], tail: Option<&str>, words: usize) {
     let _ = writeln!(text, "\nstruct {name} {{");
     for field in fields {
         let _ = writeln!(text, "\t__u64 {field};");
     }
-    if with_gic {
-        text.push_str("\tstruct ward_gic gic;\n");
+    if let Some(tail) = tail {
+        let _ = writeln!(text, "\tstruct ward_gic gic;\n\t__u64 {tail};");
     }
     let _ = writeln!(
         text,

@@ -100,10 +100,16 @@ fn run_page() -> String {
     let word = |base: u64, n: usize| format!("{:#05x}", base + 8 * n as u64);
     let mut rows = Vec::new();
     let parts = [
-        (IN_OFFSET, "in", "    Request {", RunIn::FIELDS),
-        (OUT_OFFSET, "exit", "    Exit {", RunOut::FIELDS),
+        (IN_OFFSET, "in", "    Request {", RunIn::FIELDS, RunIn::TAIL),
+        (
+            OUT_OFFSET,
+            "exit",
+            "    Exit {",
+            RunOut::FIELDS,
+            RunOut::TAIL,
+        ),
     ];
-    for (base, name, scope, fields) in parts {
+    for (base, name, scope, fields, tail) in parts {
         for (n, field) in fields.iter().enumerate() {
             let item = format!("{field},");
             let what = comment(RUN, scope, &item);
@@ -124,6 +130,12 @@ fn run_page() -> String {
                 what,
             ]);
         }
+        rows.push(vec![
+            word(base, fields.len() + Gic::WORDS),
+            format!("`{name}.{tail}`"),
+            "1".to_owned(),
+            comment(RUN, scope, tail),
+        ]);
     }
     let mut at = 0;
     for (name, words, what) in WINDOW_HEAD {

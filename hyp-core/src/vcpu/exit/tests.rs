@@ -28,7 +28,7 @@ fn every_reason_has_one_row_in_order() {
 /// The promise, written out a second time: reason, ipa, size, write, value, arg1, esr.
 const SHOWN: [[u64; 7]; 12] = [
     [exit::IRQ, 0, 0, 0, 0, 0, 0],
-    [exit::WAIT, 0, 0, 0, 0, 0, 0],
+    [exit::WAIT, 0, 1, 0, 0, 0, 0],
     [exit::MMIO, u64::MAX, 15, 1, u64::MAX, 0, 0],
     [exit::MEMORY, 0xffff_ffff_ffff_f000, 0, 1, 0, 0, 0],
     [exit::CPU_ON, 0, 0, 0, 0, 0xff, 0],
@@ -91,5 +91,6 @@ fn the_manual_prints_the_fields_that_pass() {
     assert_eq!(names(exit::MEMORY), ["ipa", "write"]);
     assert_eq!(names(exit::CPU_ON), ["arg1"]);
     assert_eq!(names(exit::SYSREG), ["write", "value", "esr"]);
+    assert_eq!(names(exit::WAIT), ["size"]);
     assert!(names(exit::IRQ).is_empty());
 }

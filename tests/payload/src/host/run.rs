@@ -8,6 +8,7 @@ use super::vm::{self, VCPUS, Vm};
 use crate::protocol::{SPARE, mode};
 use crate::rt::{cpu, gic, memory, pages, time};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use hyp_core::abi::calls::stat;
 use hyp_core::abi::run::{IN_OFFSET, OUT_OFFSET, RunIn, RunOut, exit, in_flags};
 use hyp_core::abi::{Call, Error};
 
@@ -42,6 +43,22 @@ impl Vm {
             Err(Some(error)) => Ok(Err(error)),
             Err(None) => fail!("vcpu_run returned a number that is no error"),
         }
+    }
+
+    /// The VM is off: a run says so, and does not run.
+    pub(crate) fn must_be_off(&self) -> Outcome {
+        let before = calls::ok(Call::StatRead, &[self.id, stat::VM_EXITS])?;
+        same!(
+            calls::ok(Call::VcpuRun, &[self.id, 0])?,
+            exit::SYSTEM_OFF,
+            "a run of a VM that is off"
+        );
+        same!(
+            calls::ok(Call::StatRead, &[self.id, stat::VM_EXITS])?,
+            before,
+            "exits after it"
+        );
+        Ok(())
     }
 
     /// Runs a vCPU to its next exit that is not for an interrupt of the host's.
@@ -122,8 +139,8 @@ impl Vm {
         let words = RunIn {
             flags,
             value,
-            hcr: 0,
             gic,
+            ..RunIn::default()
         }
         .to_words();
         for (n, word) in (0..).zip(words) {

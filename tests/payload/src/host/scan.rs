@@ -92,6 +92,7 @@ pub(super) fn shows_its_row_only(out: &RunOut) -> Outcome {
         ("arg2", out.arg2, 0),
         ("arg3", out.arg3, 0),
         ("esr", out.esr, row.esr),
+        ("hcr", out.hcr, 0),
     ] {
         ensure!(
             word & !shown == 0,

@@ -153,7 +153,7 @@ fn flipped_image(env: &Env) -> Outcome {
                 "verification of a changed image"
             );
             same!(vm.life(), vm_state::POWER_OFF, "state after it");
-            refused(Call::VcpuRun, &[vm.id, 0], Error::BadState)?;
+            vm.must_be_off()?;
             vm.destroy()?;
         }
     }

@@ -270,6 +270,10 @@ fn reclaim_pool(env: &Env) -> Outcome {
 
 fn cntvoff(env: &Env) -> Outcome {
     let vm = Vm::protected(env)?;
+    ok(Call::VmSetCntvoff, &[vm.id, 0])?;
+    refused(Call::VmSetCntvoff, &[vm.id, 12345], Error::InvalidArgument)?;
+    vm.end()?;
+    let vm = Vm::register(env, 0)?;
     ok(Call::VmSetCntvoff, &[vm.id, 12345])?;
     vm.end()
 }

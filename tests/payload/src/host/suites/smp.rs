@@ -129,7 +129,7 @@ fn power_off_running(env: &Env) -> Outcome {
             }
             Ok(())
         })?;
-        refused(Call::VcpuRun, &[vm.id, 0], Error::BadState)?;
+        vm.must_be_off()?;
         vm.destroy()?;
     }
     ensure!(

@@ -46,7 +46,7 @@ fn run_unverified(env: &Env) -> Outcome {
 fn run_powered_off(env: &Env) -> Outcome {
     let vm = Vm::verified(env)?;
     ok(Call::VmPowerOff, &[vm.id])?;
-    refused(Call::VcpuRun, &[vm.id, 0], Error::BadState)?;
+    vm.must_be_off()?;
     refused(
         Call::VmMap,
         &[vm.id, SPARE, pages::window().end - 4096, 0, 3],
@@ -181,7 +181,8 @@ fn power_off_twice(env: &Env) -> Outcome {
         &[vm.id, pages::window().end - 4096, 400],
         Error::BadState,
     )?;
-    refused(Call::VmSetCntvoff, &[vm.id, 1], Error::BadState)?;
+    refused(Call::VmSetCntvoff, &[vm.id, 0], Error::BadState)?;
+    refused(Call::VmSetCntvoff, &[vm.id, 1], Error::InvalidArgument)?;
     vm.destroy()
 }
 

@@ -1,0 +1,244 @@
+//! What the interface gives a host that is Linux with KVM, case by case, and what of it a hostile
+//! host tries.
+
+use hyp_core::abi::run::{REGS_OFFSET, RunIn, RunOut, exit, in_flags};
+use hyp_core::abi::{Call, Error};
+use ward_tests::fake::Step;
+use ward_tests::harness::{Plan, Scene, Shape};
+
+const PAGE: u64 = Plan::RAM_PAGE + 16;
+/// Words of the exit.
+const IPA: u64 = 1;
+const SIZE: u64 = 2;
+const VALUE: u64 = 4;
+const ARG1: u64 = 5;
+const ESR: u64 = 8;
+const HCR: u64 = RunOut::WORDS as u64 - 1;
+/// Words of the input.
+const FLAGS: u64 = 0;
+const ANSWER: u64 = 1;
+const ASKED: u64 = 2;
+const VSESR: u64 = RunIn::WORDS as u64 - 1;
+/// `HCR_EL2.VSE`.
+const VSE: u64 = 1 << 8;
+
+fn set_register(scene: &Scene, vm: u64, word: u64, value: u64) {
+    let at = (scene.run_page(vm, 0) << 12) + REGS_OFFSET + 8 * word;
+    assert!(scene.store(at, value));
+}
+
+fn register(scene: &Scene, vm: u64, word: u64) -> Option<u64> {
+    scene.load((scene.run_page(vm, 0) << 12) + REGS_OFFSET + 8 * word)
+}
+
+#[test]
+fn a_wait_says_for_what() {
+    let scene = Scene::default();
+    for vm in [scene.protected(1), scene.vm(false, 1)] {
+        for (step, size) in [(Step::Wfi, 0), (Step::Wfe, 1)] {
+            assert_eq!(scene.run(vm, 0, &[step]), Ok(exit::WAIT));
+            assert_eq!(scene.out(vm, 0, SIZE), size);
+            assert_eq!(scene.out(vm, 0, ESR), 0);
+        }
+    }
+}
+
+#[test]
+fn a_normal_vms_host_sees_the_virtual_address() {
+    let scene = Scene::default();
+    let (normal, protected) = (scene.vm(false, 1), scene.protected(1));
+    let load = |page: u64| Step::Load {
+        ipa: (page << 12) + 8,
+        rt: 3,
+    };
+    for (page, reason) in [(PAGE, exit::MEMORY), (Plan::MMIO_PAGE, exit::MMIO)] {
+        assert_eq!(scene.run(normal, 0, &[load(page)]), Ok(exit::MMIO));
+        assert_eq!(scene.out(normal, 0, ARG1), (page << 12) + 8);
+        assert_eq!(scene.run(protected, 0, &[load(page)]), Ok(reason));
+        assert_eq!(scene.out(protected, 0, ARG1), 0);
+        scene.run_in(protected, 0, FLAGS, in_flags::INJECT_ABORT);
+        assert_eq!(scene.run(protected, 0, &[]), Ok(exit::IRQ));
+        scene.run_in(protected, 0, FLAGS, 0);
+    }
+    let fetch = Step::Fetch { ipa: PAGE << 12 };
+    assert_eq!(scene.run(normal, 0, &[fetch]), Ok(exit::MEMORY));
+    assert_eq!(scene.out(normal, 0, ARG1), PAGE << 12);
+}
+
+#[test]
+fn errors_of_memory_are_a_normal_vms_hosts_to_answer() {
+    let scene = Scene::default();
+    let (normal, protected) = (scene.vm(false, 1), scene.protected(1));
+    let bad = Step::Poisoned { ipa: PAGE << 12 };
+    assert_eq!(scene.run(normal, 0, &[bad]), Ok(exit::MEMORY));
+    assert_eq!(scene.out(normal, 0, IPA), 0, "HPFAR_EL2 holds nothing");
+    assert_eq!(scene.out(normal, 0, ARG1), PAGE << 12);
+    assert_eq!(scene.out(normal, 0, ESR) & 0x3f, 0x10);
+    scene.run_in(normal, 0, FLAGS, in_flags::INJECT_ABORT);
+    // The specification predicts the guest's external abort.
+    assert_eq!(scene.run(normal, 0, &[]), Ok(exit::IRQ));
+    // A protected guest takes it; its host does not hear of it.
+    assert_eq!(scene.run(protected, 0, &[bad]), Ok(exit::IRQ));
+}
+
+#[test]
+fn a_normal_vms_smc_is_its_hosts_to_answer() {
+    let scene = Scene::default();
+    let (normal, protected) = (scene.vm(false, 1), scene.protected(1));
+    let smc = Step::Smc([0x8400_0000, 2, 3, 4]);
+    assert_eq!(scene.run(normal, 0, &[smc]), Ok(exit::CALL));
+    assert_eq!(scene.out(normal, 0, VALUE), 0x8400_0000);
+    assert_eq!(scene.out(normal, 0, ARG1), 2);
+    assert_eq!(scene.out(normal, 0, ESR) >> 26, 0x17);
+    let pc = register(&scene, normal, 32);
+    scene.run_in(normal, 0, ANSWER, 77);
+    assert_eq!(scene.run(normal, 0, &[]), Ok(exit::IRQ));
+    assert_eq!(register(&scene, normal, 0), Some(77));
+    assert_eq!(register(&scene, normal, 32), pc.map(|pc| pc + 4));
+    // One that the host does not know.
+    assert_eq!(scene.run(normal, 0, &[smc]), Ok(exit::CALL));
+    scene.run_in(normal, 0, FLAGS, in_flags::INJECT_UNDEF);
+    assert_eq!(scene.run(normal, 0, &[]), Ok(exit::IRQ));
+    // A protected guest's never reaches the host.
+    assert_eq!(scene.run(protected, 0, &[smc]), Ok(exit::IRQ));
+}
+
+#[test]
+fn an_serror_is_pending_until_the_guest_takes_it() {
+    let scene = Scene::default();
+    for vm in [scene.vm(false, 1), scene.protected(1)] {
+        scene.run_in(vm, 0, ASKED, VSE | 1 << 13);
+        scene.run_in(vm, 0, VSESR, !0);
+        assert_eq!(scene.run(vm, 0, &[Step::Irq]), Ok(exit::IRQ));
+        assert_eq!(scene.out(vm, 0, HCR), VSE, "not taken");
+        // The specification predicts the syndrome, cut to what VSESR_EL2 has.
+        let steps = [Step::TakeSError, Step::TakeSError];
+        assert_eq!(scene.run(vm, 0, &steps), Ok(exit::IRQ));
+        assert_eq!(scene.out(vm, 0, HCR), 0, "taken");
+        scene.run_in(vm, 0, ASKED, 1 << 13);
+        assert_eq!(scene.run(vm, 0, &[Step::TakeSError]), Ok(exit::IRQ));
+        assert_eq!(scene.out(vm, 0, HCR), 0, "not asked for");
+    }
+}
+
+#[test]
+fn a_vcpu_that_is_off_takes_no_serror() {
+    let scene = Scene::default();
+    let vm = scene.protected(2);
+    scene.run_in(vm, 1, ASKED, !0);
+    assert_eq!(scene.run(vm, 1, &[]), Ok(exit::CPU_OFF));
+    assert_eq!(scene.out(vm, 1, HCR), VSE);
+}
+
+#[test]
+fn a_vm_that_is_off_says_so_at_each_run() {
+    let scene = Scene::default();
+    for (vm, ran) in [(scene.protected(2), 1), (scene.vm(false, 2), 0)] {
+        assert_eq!(scene.run(vm, 0, &[]), Ok(exit::IRQ));
+        scene.call(Call::VmPowerOff, &[vm]).expect("off");
+        for vcpu in 0..2 {
+            assert_eq!(scene.run(vm, vcpu, &[]), Ok(exit::SYSTEM_OFF));
+            assert_eq!(scene.out(vm, vcpu, 0), exit::SYSTEM_OFF);
+        }
+        // What is wrong in itself stays wrong, and nothing ran.
+        assert_eq!(scene.run(vm, 2, &[]), Err(Error::NotFound));
+        scene.run_in(vm, 0, FLAGS, in_flags::ALL + 1);
+        assert_eq!(scene.run(vm, 0, &[]), Err(Error::InvalidArgument));
+        let exits = hyp_core::abi::calls::stat::VM_EXITS;
+        assert_eq!(scene.call(Call::StatRead, &[vm, exits]), Ok(1), "{ran}");
+        scene.destroy(vm);
+    }
+    // One that was never verified did not run, and does not now.
+    let ready = scene.vm(true, 1);
+    assert_eq!(scene.run(ready, 0, &[]), Err(Error::BadState));
+}
+
+#[test]
+fn a_window_that_leaves_el1_is_refused_whole() {
+    let scene = Scene::default();
+    let vm = scene.vm(false, 1);
+    assert_eq!(scene.run(vm, 0, &[Step::Set(5, 1)]), Ok(exit::IRQ));
+    let pc = register(&scene, vm, 32).expect("the host's page");
+    // AArch32 User and Supervisor, EL2h, EL3t, and what is none.
+    for pstate in [0x10, 0x1d3, 0x3c9, 0x3cc, 0x3c1, u64::MAX] {
+        scene.run_in(vm, 0, FLAGS, in_flags::REGS_DIRTY);
+        set_register(&scene, vm, 5, 99);
+        set_register(&scene, vm, 33, pstate);
+        assert_eq!(scene.run(vm, 0, &[]), Err(Error::InvalidArgument));
+        scene.run_in(vm, 0, FLAGS, 0);
+        assert_eq!(scene.run(vm, 0, &[]), Ok(exit::IRQ));
+        assert_eq!(register(&scene, vm, 5), Some(1), "{pstate:#x}");
+        assert_eq!(register(&scene, vm, 32), Some(pc));
+    }
+    for pstate in [0x3c0, 0x3c4, 0x3c5] {
+        scene.run_in(vm, 0, FLAGS, in_flags::REGS_DIRTY);
+        set_register(&scene, vm, 33, pstate);
+        assert_eq!(scene.run(vm, 0, &[]), Ok(exit::IRQ));
+        assert_eq!(register(&scene, vm, 33), Some(pstate));
+    }
+}
+
+#[test]
+fn a_protected_vms_clock_is_the_machines() {
+    let scene = Scene::default();
+    let (normal, protected) = (scene.vm(false, 1), scene.vm(true, 1));
+    let offset = |vm, ticks| scene.call(Call::VmSetCntvoff, &[vm, ticks]);
+    assert_eq!(offset(normal, 5), Ok(0));
+    assert_eq!(offset(protected, 0), Ok(0));
+    assert_eq!(offset(protected, 1), Err(Error::InvalidArgument));
+    assert_eq!(offset(protected, u64::MAX), Err(Error::InvalidArgument));
+}
+
+#[test]
+fn want_of_numbers_is_told_from_want_of_memory() {
+    let scene: Scene = Scene::new(Shape {
+        vms: 2,
+        ..Shape::default()
+    });
+    let last = scene.world.inner().spec.setup.max_vm;
+    for _ in 0..last {
+        scene.vm(false, 1);
+    }
+    let roots = scene.world.inner().spec.setup.root_frames;
+    let (record, root) = (scene.idle(2, 1), scene.idle(roots, roots) - 8 * roots);
+    let args = [0, record << 12, root << 12, 1];
+    assert_eq!(scene.call(Call::VmRegister, &args), Err(Error::NoNumber));
+}
+
+#[test]
+fn want_of_memory_says_whose_pool() {
+    let scene = Scene::default();
+    let vm = scene.vm(false, 1);
+    while scene.call(Call::VmReclaimPool, &[vm]).is_ok() {}
+    let short = |scene: &Scene, call, args: &[u64]| {
+        let answer = scene.world.call(call, args).expect("as specified");
+        assert_eq!(answer.error(), Some(Error::NoMemory));
+        answer.x[1]
+    };
+    let map = [vm, PAGE << 12, scene.frame() << 12, 0, 3];
+    assert_eq!(short(&scene, Call::VmMap, &map), 0, "the VM's");
+    let poor: Scene = Scene::new(Shape {
+        pool: 24,
+        ..Shape::default()
+    });
+    let vm = poor.vm(true, 1);
+    while poor.world.host_pool() >= 16 {
+        // One frame of a whole block: it has to be split.
+        let args = [vm, poor.idle(512, 512) << 12, 1];
+        poor.call(Call::VmDonate, &args).expect("donated");
+    }
+    let donate = [vm, poor.frame() << 12, 1];
+    assert_eq!(short(&poor, Call::VmDonate, &donate), 1, "the host's");
+}
+
+#[test]
+fn a_map_says_how_many_table_pages_are_left() {
+    let scene = Scene::default();
+    let left = hyp_core::abi::calls::stat::VM_POOL;
+    for vm in [scene.protected(1), scene.vm(false, 1)] {
+        let args = [vm, PAGE << 12, scene.frame() << 12, 0, 3];
+        let said = scene.call(Call::VmMap, &args);
+        assert_eq!(said, scene.call(Call::StatRead, &[vm, left]));
+        assert_ne!(said, Ok(0));
+    }
+}
