@@ -156,6 +156,11 @@ fn bundle(payload: &Payload, key: &Path, data: &Path) -> Result<()> {
         "0x40000000+64M",
         "--mmio",
         "0x09000000+0x2000",
+        // Where a KVM emulates the guest's interrupt controller; the test host has none there.
+        "--mmio",
+        "0x08000000+0x10000",
+        "--mmio",
+        "0x080a0000+0x40000",
         "--vcpus",
         "2",
         "--boot-arg",

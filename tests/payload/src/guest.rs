@@ -4,6 +4,7 @@
 mod basics;
 pub(crate) mod bench;
 mod calls;
+mod compare;
 mod device;
 mod interrupts;
 mod report;
@@ -62,6 +63,8 @@ fn serve(boot: u64) {
         mode::SHARE => result(hvc1(smccc::KVM_MEM_SHARE, argument())),
         mode::UNSHARE => result(hvc1(smccc::KVM_MEM_UNSHARE, argument())),
         mode::SECOND => result(second::start_serving()),
+        mode::KEEP => result(u64::from(secrets::keep().is_err())),
+        mode::COMPARE => compare::run(),
         _ => cpu::wfi(),
     }
 }

@@ -16,6 +16,11 @@ pub(crate) const SPARE: u64 = RAM + (8 << 20);
 pub(crate) const MMIO: u64 = 0x0900_0000;
 /// Bytes of the region.
 pub(crate) const MMIO_SIZE: u64 = 0x2000;
+/// The interrupt controller's distributor and redistributors, where a VMM has the kernel emulate
+/// them; regions of the demo's manifest.
+pub(crate) const GICD: u64 = 0x0800_0000;
+/// See [`GICD`].
+pub(crate) const GICR: u64 = 0x080a_0000;
 /// A page in no region, which the guest enrols by MMIO_GUARD; the same device appears there.
 pub(crate) const GUARDED: u64 = 0x0a00_0000;
 /// An address in no region that nobody enrols.
@@ -74,6 +79,11 @@ pub(crate) mod mode {
     pub(crate) const UNSHARE: u64 = 11;
     /// Turn vCPU 1 on, which then does as it is told as well; the result is PSCI's.
     pub(crate) const SECOND: u64 = 12;
+    /// Read the scratch register with secrets in every register; the result is 0 if they are all
+    /// what they were.
+    pub(crate) const KEEP: u64 = 13;
+    /// Measure what KVM can be compared by, then ask again: see `guest::compare`.
+    pub(crate) const COMPARE: u64 = 14;
 }
 
 /// What the guest wants of the host.

@@ -67,7 +67,7 @@ pub(super) fn run() {
 
 /// Measures one round before, uncounted, and then so many.
 #[inline(always)]
-fn report(number: u64, rounds: u64, what: impl Fn(u64)) {
+pub(super) fn report(number: u64, rounds: u64, what: impl Fn(u64)) {
     what(0);
     let start = time::now();
     (1..=rounds).for_each(what);

@@ -82,18 +82,21 @@ pub(super) fn run(report: &mut Report) {
     report.check("system-registers-kept", system_kept(&before));
 }
 
+/// Rests in a load from the device, with secrets everywhere, for as long as the host likes.
+pub(super) fn keep() -> Result<(), Wrong> {
+    let mut given = filled();
+    given.x[6] = MMIO + reg::SCRATCH;
+    let mut found = given;
+    captured::run(Instruction::Load, &mut found);
+    kept(&found, &given, |n| n == 5)
+}
+
 /// One instruction with secrets everywhere; X0, X6 and X7 as given.
 fn one(instruction: Instruction, (x0, x6, x7): (u64, u64, u64)) -> Result<(), Wrong> {
     if instruction == Instruction::Spin {
         command(protocol::command::KICK, 50);
     }
-    let mut given = Registers::ZERO;
-    (0..)
-        .zip(&mut given.x)
-        .for_each(|(n, x)| *x = secret(0x100 + n));
-    (0..).zip(&mut given.v).for_each(|(n, v)| {
-        *v = u128::from(secret(0x200 + n)) << 64 | u128::from(secret(0x300 + n))
-    });
+    let mut given = filled();
     given.x[0] = x0;
     if instruction == Instruction::Hvc {
         // A call's arguments are not secret: x1 to x3 of MEMINFO must be zero.
@@ -126,14 +129,38 @@ fn one(instruction: Instruction, (x0, x6, x7): (u64, u64, u64)) -> Result<(), Wr
     if instruction == Instruction::Store && x6 == ABSENT {
         same("what was stored", memory::peek(ABSENT), given.x[5])?;
     }
+    kept(&found, &given, |n| match instruction {
+        Instruction::Hvc => n < 4,
+        Instruction::Load => n == 5,
+        Instruction::Spin => n == 7,
+        _ => false,
+    })?;
+    for (n, name) in registers::SYSTEM_NAMES.iter().enumerate() {
+        same(name, after[n], before[n])?;
+    }
+    same(
+        "pointer-authentication keys",
+        u64::from(registers::has_pauth().then(registers::pauth_keys) == keys),
+        1,
+    )
+}
+
+/// Every general and FP register with a secret of its own.
+fn filled() -> Registers {
+    let mut given = Registers::ZERO;
+    (0..)
+        .zip(&mut given.x)
+        .for_each(|(n, x)| *x = secret(0x100 + n));
+    (0..).zip(&mut given.v).for_each(|(n, v)| {
+        *v = u128::from(secret(0x200 + n)) << 64 | u128::from(secret(0x300 + n))
+    });
+    given
+}
+
+/// All but the general registers that hold a result are what they were.
+fn kept(found: &Registers, given: &Registers, result: impl Fn(usize) -> bool) -> Result<(), Wrong> {
     for (n, name) in GENERAL.iter().enumerate() {
-        let result = match instruction {
-            Instruction::Hvc => n < 4,
-            Instruction::Load => n == 5,
-            Instruction::Spin => n == 7,
-            _ => false,
-        };
-        if !result {
+        if !result(n) {
             same(name, found.x[n], given.x[n])?;
         }
     }
@@ -145,14 +172,7 @@ fn one(instruction: Instruction, (x0, x6, x7): (u64, u64, u64)) -> Result<(), Wr
             (*given >> 64) as u64,
         )?;
     }
-    for (n, name) in registers::SYSTEM_NAMES.iter().enumerate() {
-        same(name, after[n], before[n])?;
-    }
-    same(
-        "pointer-authentication keys",
-        u64::from(registers::has_pauth().then(registers::pauth_keys) == keys),
-        1,
-    )
+    Ok(())
 }
 
 /// Puts secrets into the system registers that this program does not run on.

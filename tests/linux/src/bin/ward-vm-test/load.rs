@@ -1,0 +1,223 @@
+//! Guests under load: many at once, a host short of memory, pages shared to and fro, threads that
+//! move between CPUs, and normal VMs beside them.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::thread::{CpuSet, Pid, sched_setaffinity};
+
+use crate::guest::protocol::{SPARE, TO_GUEST, mode, secret};
+use crate::guest::{self, Guest};
+use crate::memory::{self, Memory, PAGE};
+use crate::vm::Config;
+
+/// Does the one of that name.
+pub(crate) fn run(name: &str) -> Result<()> {
+    match name {
+        "many" => many(),
+        "pressure" => pressure(),
+        "balloon" => balloon(),
+        "migrate" => migrate(),
+        "normal" => normal(),
+        _ => bail!("there is no load {name}"),
+    }
+}
+
+/// Eight protected guests at once; each keeps its own secrets.
+fn many() -> Result<()> {
+    let guests: Vec<Guest> = (0..8)
+        .map(|_| Guest::start(Config::PROTECTED))
+        .collect::<Result<_>>()?;
+    for _ in 0..3 {
+        thread::scope(|scope| {
+            let works: Vec<_> = guests
+                .iter()
+                .map(|guest| {
+                    scope.spawn(|| {
+                        guest::pages(16).try_for_each(|page| guest.hide(page))?;
+                        guest::pages(16).try_for_each(|page| guest.intact(page))
+                    })
+                })
+                .collect();
+            works.into_iter().try_for_each(|work| match work.join() {
+                Ok(done) => done,
+                Err(_) => bail!("a thread died"),
+            })
+        })?;
+    }
+    guests.into_iter().try_for_each(Guest::end)
+}
+
+/// The host runs out of memory, and swaps: the guest keeps its own.
+fn pressure() -> Result<()> {
+    let guest = Guest::start(Config {
+        huge: false,
+        ..Config::PROTECTED
+    })?;
+    guest::pages(64).try_for_each(|page| guest.hide(page))?;
+    let before = swapped()?;
+    let free = meminfo("MemAvailable:")?;
+    // More than there is, so that something must go out.
+    let size = usize::try_from(free + free / 16)? & !0xfff;
+    let ballast = Memory::new(size, false)?;
+    for page in (ballast.start()..ballast.start() + ballast.size()).step_by(PAGE) {
+        ensure!(
+            memory::store(page, page as u64)?,
+            "no memory for the ballast"
+        );
+    }
+    ensure!(swapped()? > before, "nothing was swapped out");
+    guest::pages(64).try_for_each(|page| guest.intact(page))?;
+    // The guest gets more, of what there is not enough.
+    guest::pages(256).try_for_each(|page| guest.hide(page))?;
+    drop(ballast);
+    guest::pages(256).try_for_each(|page| guest.intact(page))?;
+    guest.end()
+}
+
+/// The guest shares pages and takes them back, as a balloon or a network card's buffers do.
+fn balloon() -> Result<()> {
+    const PAGES: u64 = 64;
+    let guest = Guest::start(Config {
+        huge: false,
+        ..Config::PROTECTED
+    })?;
+    let pages: Vec<u64> = guest::pages(PAGES).collect();
+    for round in 0..3 {
+        for &page in &pages {
+            guest.hide(page)?;
+            let refused = memory::load(guest.address(page))?;
+            ensure!(
+                refused.is_none(),
+                "round {round}: the host reads a page before it is shared"
+            );
+            let shared = guest.ask(0, mode::SHARE, page)?;
+            ensure!(shared == 0, "MEM_SHARE said {shared:#x}");
+            let word = memory::load(guest.address(page))?;
+            ensure!(
+                word == Some(secret(0)),
+                "round {round}: the host sees {word:x?} in a page that is shared"
+            );
+            ensure!(
+                memory::store(guest.address(page) + 8, TO_GUEST)?,
+                "the host cannot write to a page that is shared"
+            );
+        }
+        for &page in &pages {
+            let word = guest.ask(0, mode::READ, page + 8)?;
+            ensure!(
+                word == TO_GUEST,
+                "round {round}: the guest sees {word:#x} of the host's"
+            );
+            let back = guest.ask(0, mode::UNSHARE, page)?;
+            ensure!(back == 0, "MEM_UNSHARE said {back:#x}");
+            ensure!(
+                memory::load(guest.address(page))?.is_none(),
+                "round {round}: the host still reads what is not shared any more"
+            );
+        }
+    }
+    guest.hide(SPARE)?;
+    guest.intact(SPARE)?;
+    guest.end()
+}
+
+/// The threads of both vCPUs move from CPU to CPU while they run.
+fn migrate() -> Result<()> {
+    let guest = Guest::start(Config::PROTECTED)?;
+    guest.second()?;
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    ensure!(cpus > 1, "there is one CPU only: nothing moves");
+    for round in 0..40 {
+        for index in 0..2 {
+            guest.tell(index, mode::SPIN, 0)?;
+            let task = Pid::from_raw(guest.task(index)).context("no thread")?;
+            for cpu in [round % cpus, (round + 1) % cpus] {
+                let mut set = CpuSet::new();
+                set.set(cpu);
+                sched_setaffinity(Some(task), &set).context("the thread does not move")?;
+            }
+            let page = guest::SECRETS + index as u64 * PAGE as u64;
+            guest.ask(index, mode::HIDE, page)?;
+            let wrong = guest.ask(index, mode::VERIFY, page)?;
+            ensure!(wrong == 0, "round {round}: {wrong} words are wrong");
+            // With all registers known before, and looked at after.
+            guest.held(index, || Ok(()))?;
+        }
+    }
+    guest.end()
+}
+
+/// A normal VM: the host sees its memory, finds what it has written by the dirty log, and takes
+/// pages away that come back.
+fn normal() -> Result<()> {
+    const DIRTY_LOG: libc::c_int = 0x4010_ae42;
+    let guest = Guest::start(Config {
+        protected: false,
+        ..Config::PROTECTED
+    })?;
+    guest.hide(guest::SECRETS)?;
+    let word = memory::load(guest.address(guest::SECRETS))?;
+    ensure!(
+        word == Some(secret(0)),
+        "the host sees {word:x?} in a normal guest's memory"
+    );
+    guest.log_dirty(true)?;
+    let mut log = vec![0_u64; guest.memory().size() / PAGE / 64];
+    let mut dirty = |page: u64| -> Result<bool> {
+        let what = kvm_bindings::kvm_dirty_log {
+            slot: 0,
+            padding1: 0,
+            __bindgen_anon_1: kvm_bindings::kvm_dirty_log__bindgen_ty_1 {
+                dirty_bitmap: log.as_mut_ptr().cast(),
+            },
+        };
+        // SAFETY: a bit for each page of the slot.
+        let done = unsafe { libc::ioctl(guest.vm(), DIRTY_LOG, &raw const what) };
+        ensure!(
+            done == 0,
+            "KVM_GET_DIRTY_LOG: {}",
+            std::io::Error::last_os_error()
+        );
+        let number = (guest.address(page) - guest.memory().start()) / PAGE;
+        Ok(log[number / 64] >> (number % 64) & 1 == 1)
+    };
+    let (one, other) = (guest::SECRETS, guest::SECRETS + PAGE as u64);
+    dirty(one)?;
+    guest.hide(other)?;
+    ensure!(dirty(other)?, "a page that was written is not dirty");
+    ensure!(!dirty(other)?, "a page that was not written again is dirty");
+    guest.hide(one)?;
+    ensure!(dirty(one)?, "a page that was written again is not dirty");
+    guest.log_dirty(false)?;
+    // Out, and in again: by the kernel's notifiers.
+    let first = guest.address(one) as *mut libc::c_void;
+    const MADV_PAGEOUT: i32 = 21;
+    // SAFETY: the advice changes no contents.
+    unsafe { libc::madvise(first, 2 * PAGE, MADV_PAGEOUT) };
+    guest.intact(one)?;
+    // SAFETY: the memory of a guest, in which no Rust object lies.
+    unsafe { libc::madvise(first, 2 * PAGE, libc::MADV_DONTNEED) };
+    let word = guest.ask(0, mode::READ, one)?;
+    ensure!(word == 0, "a page that was thrown away holds {word:#x}");
+    // A protected guest's device answers the same way, so this one's does.
+    let _ = guest.vcpu(0).as_raw_fd();
+    guest.end()
+}
+
+fn meminfo(name: &str) -> Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+    let kib: u64 = kib.context("/proc/meminfo is not understood")?.parse()?;
+    Ok(kib << 10)
+}
+
+/// Pages that were swapped out since the machine started.
+fn swapped() -> Result<u64> {
+    let text = fs::read_to_string("/proc/vmstat")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("pswpout "));
+    Ok(line.context("/proc/vmstat has no pswpout")?.parse()?)
+}
