@@ -15,11 +15,14 @@ mod notifier;
 mod request;
 #[cfg(test)]
 mod testing;
+mod vhost;
 mod worker;
 
 pub mod blk;
 pub mod mmio;
+pub mod net;
 pub mod rng;
+pub mod vsock;
 
 pub use notifier::Notifier;
 pub use worker::Worker;

@@ -15,11 +15,22 @@ const REQUEST: usize = 16 << 10;
 pub(crate) struct Broken;
 
 /// How a request ended.
+#[derive(Default)]
 pub(crate) struct Served {
     /// Bytes that the device wrote.
     pub(crate) written: usize,
     /// Bytes that it moved.
     pub(crate) cost: usize,
+}
+
+/// What became of the next request.
+enum Next {
+    /// Served: its first descriptor.
+    Done(u16, Served),
+    /// Left in the queue.
+    Unused,
+    /// There is none.
+    Empty,
 }
 
 /// A queue of an active device.
@@ -45,7 +56,16 @@ impl Channel {
     /// can only count.
     pub(crate) fn serve(
         &mut self,
-        serve: impl FnMut(Result<Request<'_>, Malformed>) -> Served,
+        mut serve: impl FnMut(Result<Request<'_>, Malformed>) -> Served,
+    ) -> Progress {
+        self.serve_some(|request| Some(serve(request)))
+    }
+
+    /// Serves until `serve` has no use for a request. That one stays in the queue, and the driver
+    /// need not notify for it: something else will call again.
+    pub(crate) fn serve_some(
+        &mut self,
+        serve: impl FnMut(Result<Request<'_>, Malformed>) -> Option<Served>,
     ) -> Progress {
         if self.broken {
             return Progress::Done;
@@ -56,21 +76,20 @@ impl Channel {
 
     fn turn(
         &mut self,
-        mut serve: impl FnMut(Result<Request<'_>, Malformed>) -> Served,
+        mut serve: impl FnMut(Result<Request<'_>, Malformed>) -> Option<Served>,
     ) -> Result<Progress, Broken> {
         let mut cost = 0;
         loop {
             self.quiet(true)?;
             while cost < TURN {
-                let Some(head) = self.take(&mut |request| {
-                    let served = serve(request);
-                    cost += served.cost.saturating_add(REQUEST);
-                    Some(served.written)
-                })?
-                else {
-                    break;
-                };
-                self.give(head)?;
+                match self.take(&mut serve)? {
+                    Next::Done(head, served) => {
+                        cost += served.cost.saturating_add(REQUEST);
+                        self.give(head, served.written)?;
+                    }
+                    Next::Unused => return Ok(Progress::Done),
+                    Next::Empty => break,
+                }
             }
             if cost >= TURN {
                 return Ok(Progress::More);
@@ -81,30 +100,29 @@ impl Channel {
         }
     }
 
-    /// Looks at the next request. When `serve` says `None` it stays where it is.
+    /// Looks at the next request.
     fn take(
         &mut self,
-        serve: &mut dyn FnMut(Result<Request<'_>, Malformed>) -> Option<usize>,
-    ) -> Result<Option<(u16, usize)>, Broken> {
+        serve: &mut dyn FnMut(Result<Request<'_>, Malformed>) -> Option<Served>,
+    ) -> Result<Next, Broken> {
         let memory = &self.memory;
-        let chain = self.queue.iter(memory).map_err(|_| Broken)?.next();
-        let Some(chain) = chain else {
-            return Ok(None);
+        let Some(chain) = self.queue.iter(memory).map_err(|_| Broken)?.next() else {
+            return Ok(Next::Empty);
         };
         let head = chain.head_index();
         if head >= self.queue.size() {
             return Err(Broken);
         }
-        match serve(Request::new(chain, memory)) {
-            Some(written) => Ok(Some((head, written))),
+        Ok(match serve(Request::new(chain, memory)) {
+            Some(served) => Next::Done(head, served),
             None => {
                 self.queue.go_to_previous_position();
-                Ok(None)
+                Next::Unused
             }
-        }
+        })
     }
 
-    fn give(&mut self, (head, written): (u16, usize)) -> Result<(), Broken> {
+    fn give(&mut self, head: u16, written: usize) -> Result<(), Broken> {
         let written = u32::try_from(written).unwrap_or(u32::MAX);
         let given = self.queue.add_used(&self.memory, head, written);
         given.map_err(|_| Broken)

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use virtio_queue::DescriptorChain;
 use vm_memory::volatile_memory::PtrGuardMut;
-use vm_memory::{GuestMemoryBackend, VolatileMemory, VolatileSlice};
+use vm_memory::{GuestMemoryBackend, VolatileSlice};
 
 #[cfg(test)]
 mod tests;
@@ -140,6 +140,23 @@ impl<'a> Pieces<'a> {
         }
         self.skip(done);
         done
+    }
+
+    /// Copies `bytes` to `at` bytes from the front, if there is room, and leaves the front.
+    pub(crate) fn poke(&self, mut at: usize, bytes: &[u8]) {
+        if at + bytes.len() > self.bytes {
+            return;
+        }
+        let mut done = 0;
+        for piece in self.left() {
+            if let Ok(rest) = piece.offset(at.min(piece.len())) {
+                let part = &bytes[done..];
+                let part = &part[..part.len().min(rest.len())];
+                rest.copy_from(part);
+                done += part.len();
+            }
+            at = at.saturating_sub(piece.len());
+        }
     }
 
     /// Cuts the last byte off: where a status goes.
