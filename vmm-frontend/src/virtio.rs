@@ -119,7 +119,7 @@ pub struct ActiveQueue {
     /// Its rings.
     pub queue: Queue,
     /// Written when the driver notifies.
-    pub kick: EventFd,
+    pub kick: Arc<EventFd>,
 }
 
 /// Why [`VirtioDevice::process`] is called.

@@ -240,7 +240,7 @@ impl Server<'_> {
     /// Where a transfer begins in the file, when all of it is on the disk.
     fn range(&self, sector: u64, bytes: usize) -> io::Result<u64> {
         let bytes = bytes as u64;
-        let end = bytes.is_multiple_of(SECTOR).then(|| bytes / SECTOR);
+        let end = bytes.is_multiple_of(SECTOR).then_some(bytes / SECTOR);
         let end = end.and_then(|sectors| sector.checked_add(sectors));
         if end.is_some_and(|end| end <= self.disk.sectors()) {
             Ok(sector * SECTOR)

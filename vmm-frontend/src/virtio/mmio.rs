@@ -28,8 +28,8 @@ pub struct Transport {
     interrupt: Arc<dyn Interrupt>,
     /// Features without which a driver cannot work.
     required: u64,
-    kicks: Vec<EventFd>,
-    again: EventFd,
+    kicks: Vec<Arc<EventFd>>,
+    again: Arc<EventFd>,
     state: State,
 }
 
@@ -89,7 +89,9 @@ impl Transport {
         protected: bool,
     ) -> io::Result<Self> {
         let sizes = self::device(&device).queue_sizes().to_vec();
-        let kicks = sizes.iter().map(|_| EventFd::new(EFD_NONBLOCK));
+        let kicks = sizes
+            .iter()
+            .map(|_| EventFd::new(EFD_NONBLOCK).map(Arc::new));
         let access = if protected {
             feature::ACCESS_PLATFORM
         } else {
@@ -97,7 +99,7 @@ impl Transport {
         };
         Ok(Transport {
             kicks: kicks.collect::<io::Result<_>>()?,
-            again: EventFd::new(EFD_NONBLOCK)?,
+            again: Arc::new(EventFd::new(EFD_NONBLOCK)?),
             state: State::new(&sizes, interrupt.clone()),
             required: feature::VERSION_1 | access,
             device,
@@ -108,19 +110,13 @@ impl Transport {
 
     /// What a notification of each queue writes: the queue's number, written at
     /// [`regs::QUEUE_NOTIFY`], can be made an ioeventfd.
-    pub fn queue_events(&self) -> &[EventFd] {
+    pub fn queue_events(&self) -> &[Arc<EventFd>] {
         &self.kicks
     }
 
     /// The device's place on the device thread ([`crate::event_loop`]).
-    ///
-    /// # Errors
-    /// The system's, when it gives no descriptors.
-    pub fn worker(&self) -> io::Result<Worker> {
-        let kicks = self.kicks.iter().map(EventFd::try_clone);
-        let kicks = kicks.collect::<io::Result<_>>()?;
-        let again = self.again.try_clone()?;
-        Ok(Worker::new(self.device.clone(), kicks, again))
+    pub fn worker(&self) -> Worker {
+        Worker::new(self.device.clone(), self.kicks.clone(), self.again.clone())
     }
 
     fn offered(&self) -> u64 {
@@ -248,25 +244,17 @@ impl Transport {
     fn activate(&mut self) {
         let features = self.state.driver_features;
         let event_idx = features & feature::EVENT_IDX != 0;
-        let queues = self
-            .state
-            .rings
-            .iter()
-            .zip(&self.kicks)
-            .map(|(ring, kick)| {
-                let Some(queue) = ring.queue(event_idx) else {
-                    return Ok(None);
-                };
-                let kick = kick.try_clone()?;
-                Ok(Some(ActiveQueue { queue, kick }))
-            });
-        let activated = queues.collect::<io::Result<Vec<_>>>().and_then(|queues| {
-            device(&self.device).activate(Activation {
-                memory: self.memory.clone(),
-                features,
-                queues,
-                notifier: self.state.notifier.clone(),
-            })
+        let rings = self.state.rings.iter().zip(&self.kicks);
+        let queues = rings.map(|(ring, kick)| {
+            let queue = ring.queue(event_idx)?;
+            let kick = kick.clone();
+            Some(ActiveQueue { queue, kick })
+        });
+        let activated = device(&self.device).activate(Activation {
+            memory: self.memory.clone(),
+            features,
+            queues: queues.collect(),
+            notifier: self.state.notifier.clone(),
         });
         match activated {
             // What the driver put in the queues, or another in the files, before.

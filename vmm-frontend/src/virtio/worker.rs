@@ -2,6 +2,7 @@
 
 use super::{Progress, Ready, SharedDevice, device};
 use event_manager::{EventOps, Events, MutEventSubscriber};
+use std::sync::Arc;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -9,9 +10,9 @@ use vmm_sys_util::eventfd::EventFd;
 pub struct Worker {
     device: SharedDevice,
     /// One for each queue, as the transport has them.
-    kicks: Vec<EventFd>,
+    kicks: Vec<Arc<EventFd>>,
     /// Written by the transport at activation, and by the worker when there is more to do.
-    again: EventFd,
+    again: Arc<EventFd>,
 }
 
 /// What an event's number says: queues from 0, then these.
@@ -19,7 +20,7 @@ const AGAIN: u32 = 1 << 16;
 const SOURCES: u32 = AGAIN + 1;
 
 impl Worker {
-    pub(super) fn new(device: SharedDevice, kicks: Vec<EventFd>, again: EventFd) -> Self {
+    pub(super) fn new(device: SharedDevice, kicks: Vec<Arc<EventFd>>, again: Arc<EventFd>) -> Self {
         Worker {
             device,
             kicks,
@@ -40,10 +41,10 @@ impl MutEventSubscriber for Worker {
         let device = device(&self.device);
         if device.wants_queue_events() {
             for (queue, kick) in self.kicks.iter().enumerate() {
-                add(Events::with_data(kick, queue as u32, EventSet::IN));
+                add(Events::with_data(&**kick, queue as u32, EventSet::IN));
             }
         }
-        add(Events::with_data(&self.again, AGAIN, EventSet::IN));
+        add(Events::with_data(&*self.again, AGAIN, EventSet::IN));
         for (source, (fd, events)) in device.sources().into_iter().enumerate() {
             let events = events | EventSet::EDGE_TRIGGERED;
             add(Events::with_data_raw(fd, SOURCES + source as u32, events));
@@ -57,7 +58,7 @@ impl MutEventSubscriber for Worker {
             queue => (Ready::Queue(queue as usize), self.kicks.get(queue as usize)),
         };
         // Empty when another reader was faster; there is nothing to do about any other error.
-        let _ = drain.map(EventFd::read);
+        let _ = drain.map(|event| event.read());
         if device(&self.device).process(ready) == Progress::More {
             let _ = self.again.write(1);
         }
