@@ -4,6 +4,7 @@ pub(crate) mod attack;
 pub(crate) mod cpus;
 pub(crate) mod devices;
 pub(crate) mod devmem;
+pub(crate) mod guests;
 pub(crate) mod hotplug;
 pub(crate) mod kexec;
 pub(crate) mod log;

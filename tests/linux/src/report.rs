@@ -1,6 +1,6 @@
 //! Saying what came of a test.
 //!
-//! Each line begins with `WARD-HOST`: `plan BOOT: NAME NAME …` before a boot's tests, then for each
+//! Each line begins with a mark, `WARD-HOST` or `WARD-GUEST`: `plan BOOT: NAME NAME …` before a boot's tests, then for each
 //! `begin NAME` and either `ok NAME` or `FAILED NAME: why`; `note …` for what a person may want to
 //! know; `end BOOT` after the last. Every result is said a second time before `end`, in case a line
 //! of Ward's, which shares the UART without a lock, tore the first.
@@ -8,11 +8,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 
-/// The word that all our lines begin with.
-const MARK: &str = "WARD-HOST";
-
 /// Where lines go, and what was said.
 pub(crate) struct Report {
+    mark: &'static str,
     log: Option<File>,
     boot: String,
     results: Vec<String>,
@@ -20,8 +18,9 @@ pub(crate) struct Report {
 
 impl Report {
     /// The kernel's log, or the console where it cannot be had.
-    pub(crate) fn open() -> Self {
+    pub(crate) fn open(mark: &'static str) -> Self {
         Report {
+            mark,
             log: OpenOptions::new().write(true).open("/dev/kmsg").ok(),
             boot: String::new(),
             results: Vec::new(),
@@ -69,7 +68,7 @@ impl Report {
     }
 
     fn line(&mut self, text: &str) {
-        let line = format!("{MARK} {text}\n");
+        let line = format!("{} {text}\n", self.mark);
         // Priority 5, "notice": on the console at the usual log level.
         let written = self
             .log

@@ -1,10 +1,14 @@
 //! The scenarios: which checks run in which boot, and how one boot leads to the next.
 
+use std::cell::Cell;
+
 use anyhow::{Context as _, Result, bail};
 use rustix::system::RebootCommand;
 
 use crate::args::Args;
-use crate::checks::{attack, cpus, devices, devmem, hotplug, kexec, log, memory, sleep, timer};
+use crate::checks::{
+    attack, cpus, devices, devmem, guests, hotplug, kexec, log, memory, sleep, timer,
+};
 use crate::report::Report;
 use crate::{disk, proc, system};
 
@@ -16,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) cpus: usize,
     /// RAM of the machine, in bytes.
     pub(crate) memory: u64,
+    /// The check that runs: several do the same with what their name says.
+    pub(crate) check: Cell<&'static str>,
 }
 
 /// One check.
@@ -172,6 +178,94 @@ const ATTACK: &[Boot] = &[Boot {
     end: End::PowerOff,
 }];
 
+/// Whether there is a check of that name among the attacks on guests.
+pub(crate) fn attacks(name: &str) -> bool {
+    let all = GUEST_ATTACK.iter().flat_map(|boot| boot.checks);
+    all.into_iter().any(|check| check.name == name)
+}
+
+const SWAP: Check = check("swap", guests::swap);
+const KVM: Check = check("kvm", guests::kvm);
+const ALL_BACK: Check = check("all-back", guests::all_back);
+
+/// A host that attacks its guests, one way after the other.
+const GUEST_ATTACK: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[
+        KVM,
+        SWAP,
+        check("attacks-named", guests::named),
+        check("attack-mapping-load", guests::attack),
+        check("attack-mapping-store", guests::attack),
+        check("attack-syscall-buffer", guests::attack),
+        check("attack-vmsplice", guests::attack),
+        check("attack-fork", guests::attack),
+        check("attack-proc-mem-read", guests::attack),
+        check("attack-proc-mem-write", guests::attack),
+        check("attack-process-vm-readv", guests::attack),
+        check("attack-process-vm-writev", guests::attack),
+        check("attack-ptrace", guests::attack),
+        check("attack-dev-mem-mapped", guests::attack),
+        check("attack-dev-mem-read", guests::attack),
+        check("attack-module-read", guests::attack),
+        check("attack-module-write", guests::attack),
+        check("attack-module-search", guests::attack),
+        check("attack-page-out", guests::attack),
+        check("attack-move-pages", guests::attack),
+        check("attack-compact", guests::attack),
+        check("attack-same-page-merging", guests::attack),
+        check("attack-discard", guests::attack),
+        check("attack-unmap", guests::attack),
+        check("attack-get-one-reg", guests::attack),
+        check("attack-set-one-reg", guests::attack),
+        check("attack-run-page", guests::attack),
+        check("race-threads", guests::race),
+        check("race-processes", guests::race),
+        ALL_BACK,
+        LOG,
+        QUIET,
+    ],
+    end: End::PowerOff,
+}];
+
+/// Guests come, go and are killed; the host is short of memory.
+const GUEST_LIFE: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[
+        KVM,
+        SWAP,
+        check("load-normal", guests::load),
+        check("load-balloon", guests::load),
+        check("load-migrate", guests::load),
+        check("load-many", guests::load),
+        check("load-pressure", guests::load),
+        ALL_BACK,
+        check("killed-at-each-stage", guests::killed_at_each_stage),
+        check("killed-at-random", guests::killed_at_random),
+        ALL_BACK,
+        QUIET,
+    ],
+    end: End::PowerOff,
+}];
+
+/// Linux guests, by `ward run`.
+const GUEST_LINUX: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[
+        KVM,
+        check("guest-c1m128", guests::linux),
+        check("guest-c2m512", guests::linux),
+        check("guest-c4m2048", guests::linux),
+        check("guest-normal", guests::linux),
+        check("guest-stock", guests::linux),
+        check("guest-stock-normal", guests::linux),
+        check("guest-attacked", guests::attacked),
+        ALL_BACK,
+        QUIET,
+    ],
+    end: End::PowerOff,
+}];
+
 /// Does the scenario's next boot.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     let context = context()?;
@@ -180,6 +274,9 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         Some("short") => SHORT,
         Some("stock") => STOCK,
         Some("attack") => ATTACK,
+        Some("guest-attack") => GUEST_ATTACK,
+        Some("guest-life") => GUEST_LIFE,
+        Some("guest-linux") => GUEST_LINUX,
         other => bail!("there is no scenario {other:?}"),
     };
     system::load_modules()?;
@@ -206,6 +303,7 @@ fn context() -> Result<Context> {
     Ok(Context {
         cpus: args.value("cpus")?,
         memory: args.value::<u64>("memory")? << 20,
+        check: Cell::new(""),
         args,
     })
 }
@@ -220,6 +318,7 @@ fn checks(boot: &Boot, context: &Context, report: &mut Report) {
     report.plan(boot.name, &names);
     for check in planned() {
         report.begin(check.name);
+        context.check.set(check.name);
         match (check.run)(context, report) {
             Ok(()) => report.ok(check.name),
             Err(error) => report.failed(check.name, &format!("{error:#}")),

@@ -1,0 +1,59 @@
+//! The first program of a Linux guest under test: says what the guest sees of its machine.
+//!
+//! Its kernel's command line says what to do (`ward.scenario=`): `check` does the checks of
+//! [`checks`] and powers off, after a restart if `ward.reboot=1`; `hold` hides secrets, says every
+//! second whether they are intact, and powers off when the power button is pressed; `boot` powers
+//! off at once. Lines are those of [`report`], with the mark `WARD-GUEST`.
+
+#[expect(dead_code, reason = "the host's tests use the rest")]
+#[path = "../../args.rs"]
+mod args;
+mod checks;
+mod hold;
+mod machine;
+#[expect(dead_code, reason = "the host's tests use the rest")]
+#[path = "../../proc.rs"]
+mod proc;
+#[path = "../../report.rs"]
+mod report;
+#[expect(dead_code, reason = "the host's tests use the rest")]
+#[path = "../../system.rs"]
+mod system;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use args::Args;
+use report::Report;
+
+fn main() -> ExitCode {
+    if std::process::id() != 1 {
+        eprintln!(
+            "error: this is the first program of a guest; see `cargo xtask test --tier guest`"
+        );
+        return ExitCode::from(2);
+    }
+    if let Err(error) = system::mount() {
+        eprintln!("FAILED to mount what the checks look at: {error:#}");
+    }
+    let mut report = Report::open("WARD-GUEST");
+    if let Err(error) = run(&mut report) {
+        report.failed("scenario", &format!("{error:#}"));
+    }
+    report.end();
+    system::power_off()
+}
+
+fn run(report: &mut Report) -> Result<()> {
+    let args = Args::read()?;
+    match args.text("scenario") {
+        Some("check") => checks::run(&args, report),
+        Some("hold") => hold::run(report),
+        Some("boot") => {
+            report.plan("boot", &["boot"]);
+            report.ok("boot");
+            Ok(())
+        }
+        other => bail!("there is no scenario {other:?}"),
+    }
+}
