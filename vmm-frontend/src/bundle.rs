@@ -10,7 +10,7 @@ use hyp_core::abi::manifest::{
     SIGNATURE_BYTES,
 };
 use hyp_core::verify::{self, Progress, Refusal, Step};
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Sha256, Sha512};
 
 mod memory;
 #[cfg(test)]
@@ -107,7 +107,7 @@ impl Spec {
     }
 
     /// The manifest of these parts, signed by nobody.
-    fn manifest(&self, key: PublicKey) -> Result<Manifest, Error> {
+    fn manifest(&self, key: PublicKey, progress: Bytes) -> Result<Manifest, Error> {
         let first = |kind| self.images.iter().find(|i| i.kind == kind).map(|i| i.ipa);
         let mut manifest = Manifest::new(key.0);
         manifest.vcpus = self.vcpus;
@@ -121,10 +121,20 @@ impl Spec {
                 .push_region(Region { kind, ipa, size })
                 .map_err(Error::Spec)?;
         }
+        let total = self
+            .images
+            .iter()
+            .map(|image| image.bytes.len() as u64)
+            .sum();
+        let mut done = 0;
         for spec in &self.images {
+            let mut each = |bytes: u64| {
+                done += bytes;
+                progress(done, total);
+            };
             let digest = match spec.algorithm {
-                Algorithm::Sha256 => Digest::Sha256(Sha256::digest(&spec.bytes).into()),
-                Algorithm::Sha512 => Digest::Sha512(Sha512::digest(&spec.bytes).into()),
+                Algorithm::Sha256 => Digest::Sha256(hash::<Sha256>(&spec.bytes, &mut each).into()),
+                Algorithm::Sha512 => Digest::Sha512(hash::<Sha512>(&spec.bytes, &mut each).into()),
             };
             let (kind, ipa, size) = (spec.kind, spec.ipa, spec.bytes.len() as u64);
             let image = Image {
@@ -140,14 +150,37 @@ impl Spec {
     }
 }
 
+/// Is told how many bytes of how many are hashed.
+pub type Bytes<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// Bytes hashed between two words to [`Bytes`].
+const PIECE: usize = 4 << 20;
+
+fn hash<D: sha2::Digest>(bytes: &[u8], each: &mut dyn FnMut(u64)) -> sha2::digest::Output<D> {
+    let mut state = D::new();
+    for piece in bytes.chunks(PIECE) {
+        state.update(piece);
+        each(piece.len() as u64);
+    }
+    state.finalize()
+}
+
 /// Makes a bundle: checks the parts, hashes and signs them. The same parts and key give the same
 /// bytes.
 ///
 /// # Errors
 /// [`Error::Spec`] when Ward could not start a guest of these parts.
 pub fn build(spec: &Spec, key: &SecretKey) -> Result<Vec<u8>, Error> {
+    build_with(spec, key, &mut |_, _| ())
+}
+
+/// [`build`], which tells how far it is.
+///
+/// # Errors
+/// As there.
+pub fn build_with(spec: &Spec, key: &SecretKey, progress: Bytes) -> Result<Vec<u8>, Error> {
     const PAGE: usize = hyp_core::addr::PAGE_SIZE as usize;
-    let manifest = sign(&spec.manifest(key.public())?, key);
+    let manifest = sign(&spec.manifest(key.public(), progress)?, key);
     let manifest_at = HEADER_BYTES + spec.images.len() * ENTRY_BYTES;
     let mut file = vec![0; (manifest_at + manifest.len()).next_multiple_of(PAGE)];
     let mut entries = Vec::new();
@@ -190,6 +223,19 @@ pub fn read_manifest(file: &[u8]) -> Result<Manifest, Error> {
 /// [`Error::Bundle`] when the file is not a whole bundle, [`Error::Refused`] for what Ward would
 /// refuse.
 pub fn verify(file: &[u8], trusted: &[PublicKey], limits: &Limits) -> Result<Manifest, Error> {
+    verify_with(file, trusted, limits, &mut |_, _| ())
+}
+
+/// [`verify`], which tells how far it is.
+///
+/// # Errors
+/// As there.
+pub fn verify_with(
+    file: &[u8],
+    trusted: &[PublicKey],
+    limits: &Limits,
+    bytes: Bytes,
+) -> Result<Manifest, Error> {
     let bundle = Bundle::parse(file).map_err(Error::Bundle)?;
     let keys: Vec<[u8; 32]> = trusted.iter().map(|key| key.0).collect();
     let manifest = verify::check_signature(bundle.manifest(), &keys).map_err(Error::Refused)?;
@@ -198,12 +244,21 @@ pub fn verify(file: &[u8], trusted: &[PublicKey], limits: &Limits) -> Result<Man
     bundle.agrees_with(&manifest).map_err(Error::Bundle)?;
     let memory = memory::FileMemory::new(file, &bundle);
     let mut progress = Progress::new();
-    let step = |progress: &mut Progress| {
-        progress.step(&memory, &manifest, |ipa| memory.frame_of(ipa), u64::MAX)
-    };
-    match step(&mut progress).map_err(Error::Refused)? {
-        Step::Done => Ok(manifest),
-        // The budget has no end; should it ever have one, half a check is none.
-        Step::Again { .. } => Err(Error::Refused(Refusal::BadDigest { image: 0 })),
+    let total = manifest.images().iter().map(|image| image.size).sum();
+    loop {
+        let budget = PIECE as u64 / hyp_core::addr::PAGE_SIZE;
+        let frame_of = |ipa| memory.frame_of(ipa);
+        match progress.step(&memory, &manifest, frame_of, budget) {
+            Ok(Step::Done) => return Ok(manifest),
+            Ok(Step::Again { bytes_left }) => bytes(total - bytes_left.min(total), total),
+            Err(refusal) => return Err(Error::Refused(refusal)),
+        }
     }
+}
+
+/// The bytes of image `index`, for who wants to look into it; `None` when there is no such image.
+pub fn image(file: &[u8], index: usize) -> Option<&[u8]> {
+    let bundle = Bundle::parse(file).ok()?;
+    let size = usize::try_from(bundle.images().get(index)?.size).ok()?;
+    bundle.pages(index).get(..size)
 }

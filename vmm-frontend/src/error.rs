@@ -1,5 +1,6 @@
 //! What can go wrong, and what the reader can do about it.
 
+use crate::exit;
 use hyp_core::abi::manifest::BadField;
 use hyp_core::verify::Refusal;
 use std::borrow::Cow;
@@ -29,6 +30,32 @@ pub enum Error {
         /// What is wrong with the text.
         why: &'static str,
     },
+    /// A file does not hold what it is given for.
+    #[error("{}: {what}", file.display())]
+    Input {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A setting of a configuration file is wrong.
+    #[error("{}:{line}:{column}: {what}", file.display())]
+    Setting {
+        /// The file.
+        file: PathBuf,
+        /// Where in it, counted from 1.
+        line: usize,
+        /// Where in the line, counted from 1.
+        column: usize,
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        remedy: String,
+        /// The place as a picture, `what` included.
+        picture: String,
+    },
     /// A machine, or what shall run in it, cannot be as asked.
     #[error("{what}")]
     Machine {
@@ -46,6 +73,9 @@ pub enum Error {
     /// Ward would refuse to start this guest.
     #[error("{0}")]
     Refused(Refusal),
+    /// This host does not start the guest.
+    #[error(transparent)]
+    Host(#[from] crate::vm::HostError),
 }
 
 impl Error {
@@ -61,7 +91,10 @@ impl Error {
     /// What to do about it, in one sentence.
     pub fn remedy(&self) -> Cow<'static, str> {
         let fixed = match self {
-            Error::Machine { remedy, .. } => return remedy.clone().into(),
+            Error::Machine { remedy, .. }
+            | Error::Input { remedy, .. }
+            | Error::Setting { remedy, .. } => return remedy.clone().into(),
+            Error::Host(host) => return host.remedy().into(),
             Error::File { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => "check the path; the directory must exist",
                 io::ErrorKind::PermissionDenied => "check the owner and mode of file and directory",
@@ -88,6 +121,18 @@ impl Error {
             }
         };
         fixed.into()
+    }
+}
+
+impl Error {
+    /// The status with which `ward` ends for it.
+    pub fn exit(&self) -> u8 {
+        match self {
+            Error::File { .. } => exit::FILE,
+            Error::Host(crate::vm::HostError::NotSigned) => exit::REFUSED,
+            Error::Host(_) => exit::HOST,
+            _ => exit::REFUSED,
+        }
     }
 }
 

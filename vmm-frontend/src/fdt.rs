@@ -10,8 +10,11 @@ use crate::layout::{
 };
 use vm_fdt::FdtWriter;
 
+mod summary;
 #[cfg(test)]
 mod tests;
+
+pub use summary::{Summary, source, summarise};
 
 /// What nodes call each other by.
 mod handle {

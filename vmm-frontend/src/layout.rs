@@ -21,6 +21,7 @@
 //! (below 4 GiB) the pool of pages that the guest shares with its devices.
 
 use crate::Error;
+use crate::size::Size;
 
 #[cfg(test)]
 mod tests;
@@ -277,23 +278,4 @@ fn least_memory(needs: u64) -> Option<u64> {
         memory += missing.next_multiple_of(BLOCK);
     }
     None
-}
-
-/// Bytes as people say them.
-pub(crate) struct Size(pub(crate) u64);
-
-impl std::fmt::Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-        let Some((shift, unit)) = units.into_iter().find(|(shift, _)| self.0 >> shift > 0) else {
-            return write!(f, "{} bytes", self.0);
-        };
-        let (whole, part) = (self.0 >> shift, self.0 & ((1 << shift) - 1));
-        // Tenths, rounded up: who gets what he is told has enough.
-        match (part * 10).div_ceil(1 << shift) {
-            0 => write!(f, "{whole} {unit}"),
-            10 => write!(f, "{} {unit}", whole + 1),
-            tenths => write!(f, "{whole}.{tenths} {unit}"),
-        }
-    }
 }

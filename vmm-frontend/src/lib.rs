@@ -43,12 +43,17 @@
 
 pub mod bundle;
 pub mod bus;
+pub mod config;
 pub mod devices;
 mod error;
 pub mod event_loop;
+pub mod exit;
 pub mod fdt;
+pub mod guest;
+pub mod kernel;
 pub mod keys;
 pub mod layout;
+pub mod size;
 pub mod virtio;
 pub mod vm;
 

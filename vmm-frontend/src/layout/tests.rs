@@ -90,18 +90,3 @@ fn machines_that_cannot_be() {
         assert!(error.remedy().contains(part), "{cpus} {memory}: {error}");
     }
 }
-
-#[test]
-fn sizes_read_well() {
-    for (bytes, text) in [
-        (0, "0 bytes"),
-        (1023, "1023 bytes"),
-        (1024, "1 KiB"),
-        (1025, "1.1 KiB"),
-        ((2 << 20) - 1, "2 MiB"),
-        (512 << 20, "512 MiB"),
-        (u64::MAX, "17179869184 GiB"),
-    ] {
-        assert_eq!(Size(bytes).to_string(), text);
-    }
-}

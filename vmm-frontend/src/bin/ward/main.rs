@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod progress;
 mod report;
 mod values;
 
@@ -12,8 +13,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    match commands::run(&args.command) {
-        Ok(report) => report::print(&report, args.output),
+    match commands::run(&args) {
+        Ok(report) => report::print(&*report, args.output),
         Err(error) => report::complain(&error, args.output),
     }
 }
