@@ -1,7 +1,8 @@
 //! SMMU back ends of the Ward hypervisor: what keeps devices out of memory that is not theirs.
 //!
 //! [`ident`] decodes what an SMMUv3 says of itself (IHI 0070, "Arm System Memory Management Unit
-//! Architecture Specification, SMMU architecture version 3"); [`v3`] drives one.
+//! Architecture Specification, SMMU architecture version 3"); [`v3`] drives one. [`v2`] drives an
+//! SMMUv2 (IHI 0062) and filters the host's accesses to it.
 //!
 //! ```
 //! use smmu::ident::{Identification, Idr0, Idr1, Idr3, Idr5};
@@ -14,9 +15,9 @@
 //! # Ok::<(), smmu::ident::Unknown>(())
 //! ```
 //!
-//! It never touches hardware itself: registers and memory are behind the trait [`v3::Hardware`],
-//! which hyp-el2 implements on the real thing and the tests on a model. It has no dependencies and
-//! no `unsafe`. Start reading at [`v3`].
+//! It never touches hardware itself: registers and memory are behind [`v3::Hardware`] and
+//! [`v2::Hardware`], to be implemented on the real thing in hyp-el2 and on models in the tests. It has no dependencies and
+//! no `unsafe`. Start reading at [`v3`] or [`v2`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -24,7 +25,9 @@
 extern crate std;
 
 pub mod ident;
+pub mod v2;
 pub mod v3;
+mod walk;
 
 /// The README's example, so that it stays true.
 #[cfg(doctest)]

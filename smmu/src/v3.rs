@@ -35,6 +35,7 @@ mod vmid;
 #[cfg(test)]
 mod tests;
 
+pub use crate::walk::TooNarrow;
 pub use capability::{Capabilities, Unfit};
 pub use command::Command;
 pub use driver::{Lost, SetError, Smmu};
@@ -44,7 +45,7 @@ pub use event_queue::{EventQueue, Polled};
 pub use gerror::GlobalErrors;
 pub use queue::{CommandQueue, QueueError};
 pub use register::Register;
-pub use ste::{Stage2Config, Ste, TooNarrow};
+pub use ste::{Stage2Config, Ste};
 pub use table::{Shape, StreamTable};
 pub use vmid::{Retired, Vmid, Vmids};
 

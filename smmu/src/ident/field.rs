@@ -28,7 +28,7 @@ pub struct Unknown {
 }
 
 impl Unknown {
-    pub(super) const fn new(field: &'static str, value: u32) -> Self {
+    pub(crate) const fn new(field: &'static str, value: u32) -> Self {
         Unknown { field, value }
     }
 }
@@ -155,6 +155,14 @@ impl AddressBits {
         let bits = OAS.get(value as usize).copied();
         bits.map(AddressBits)
             .ok_or(Unknown::new("SMMU_IDR5.OAS", value))
+    }
+
+    /// `SMMU_IDR2.OAS` of an SMMUv2: the same but for 52 bits.
+    pub(crate) fn of_v2(value: u32) -> Result<Self, Unknown> {
+        match value {
+            0..=5 => Self::of_oas(value),
+            _ => Err(Unknown::new("SMMU_IDR2.OAS", value)),
+        }
     }
 
     /// `VAX`.

@@ -22,6 +22,7 @@
 
 use super::Vmid;
 use crate::ident::AddressBits;
+use crate::walk::{TooNarrow, Walk};
 
 /// Words of an entry.
 pub(super) const WORDS: usize = 8;
@@ -42,27 +43,16 @@ const RECORD: u64 = 1 << 58;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stage2Config {
     vmid: Vmid,
-    root: u64,
-    bits: u8,
-    start_level: u8,
+    walk: Walk,
     coherent: bool,
 }
-
-/// The SMMU has too few address bits for a table of this shape.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TooNarrow;
 
 impl Stage2Config {
     /// How an SMMU with `output` bits of physical address reads a table that the CPU reads with
     /// `table_bits` of IPA from `start_level` on.
     ///
-    /// Where the SMMU is narrower it walks the same table with a smaller `S2T0SZ`: the entries
-    /// for addresses that it cannot send are then out of its reach, and an access there faults.
-    /// That works as long as the start level resolves a bit at least: from level 0 on that is 40
-    /// bits (DDI 0487, D8.2, stage-2 start levels of the 4 KiB granule).
-    ///
     /// # Errors
-    /// [`TooNarrow`] where it does not, or where the root is beyond the SMMU's addresses or not
+    /// [`TooNarrow`] where it can't (see there), or where the root is beyond the SMMU's addresses or not
     /// aligned to its size.
     pub fn new(
         vmid: Vmid,
@@ -72,48 +62,16 @@ impl Stage2Config {
         output: AddressBits,
         coherent: bool,
     ) -> Result<Self, TooNarrow> {
-        let bits = table_bits.min(output.bits() as u8);
-        let fits = match start_level {
-            0 => (40..=48).contains(&bits),
-            1 => (31..=43).contains(&bits),
-            _ => false,
-        };
-        if !fits || !output.holds(root) || !root.is_multiple_of(Self::root_bytes(bits, start_level))
-        {
-            return Err(TooNarrow);
-        }
         Ok(Stage2Config {
             vmid,
-            root,
-            bits,
-            start_level,
+            walk: Walk::new(root, table_bits, start_level, output)?,
             coherent,
         })
-    }
-
-    /// Size of the root, of up to 16 pages side by side, and so its alignment: the SMMU ignores
-    /// the address bits below it.
-    const fn root_bytes(bits: u8, start_level: u8) -> u64 {
-        let resolved = bits - (39 - 9 * start_level);
-        let entries = if resolved < 9 { 9 } else { resolved };
-        8 << entries
     }
 
     /// Whose translations these are.
     pub const fn vmid(&self) -> Vmid {
         self.vmid
-    }
-
-    /// `S2PS`: a table of `bits` never names a frame beyond them, so no more are let through.
-    const fn output_size(&self) -> u64 {
-        match self.bits {
-            ..=32 => 0,
-            33..=36 => 1,
-            37..=40 => 2,
-            41..=42 => 3,
-            43..=44 => 4,
-            _ => 5,
-        }
     }
 
     const fn word2(&self) -> u64 {
@@ -123,10 +81,10 @@ impl Stage2Config {
             TABLES_UNCACHED
         };
         self.vmid.0 as u64
-            | (64 - self.bits as u64) << 32
-            | (2 - self.start_level as u64) << 38
+            | self.walk.size() << 32
+            | self.walk.start() << 38
             | cached
-            | self.output_size() << 48
+            | self.walk.output_size() << 48
             | AARCH64
             | NO_ACCESS_FAULT
             | PROTECT_WALK
@@ -155,7 +113,7 @@ impl Ste {
                 VALID | STAGE2,
                 SHARE_INCOMING,
                 config.word2(),
-                config.root,
+                config.walk.root,
                 0,
                 0,
                 0,
