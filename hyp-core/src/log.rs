@@ -10,7 +10,7 @@ pub const LOG_BYTES: usize = 4096;
 pub const READ_BYTES: usize = 40;
 
 /// The last [`LOG_BYTES`] bytes written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Log {
     ring: [u8; LOG_BYTES],
     /// Bytes ever written: the cursor of the next byte.

@@ -94,6 +94,11 @@ impl<M: Machine> Ward<M> {
         self.memory.lock(&mut Order::top()).0.state(frame)
     }
 
+    /// The log begins with what boot had to say before there was a log.
+    pub fn begin_log(&self, early: &Log) {
+        self.log.lock(&mut Order::top()).0.clone_from(early);
+    }
+
     /// Writes a line to the log and the console.
     pub fn log(&self, args: fmt::Arguments<'_>) {
         self.log_below(&mut Order::top(), args);

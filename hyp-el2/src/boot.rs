@@ -11,7 +11,6 @@ mod test_calls;
 pub use image::on_boot_stack;
 pub use test_calls::handle as test_call;
 
-use crate::console;
 use crate::cpu::{get, park, set};
 use crate::fdt::{self, Missing, Platform, Span, Spans};
 use crate::image::appended::Bad;
@@ -52,6 +51,8 @@ enum Fatal {
     Cpu(&'static str),
     /// The image or the device tree is not in RAM.
     NotInRam(Span),
+    /// RAM that the CPU has no address bits for.
+    Beyond(Span, u32),
     /// No place in RAM.
     NoRoom(&'static str, u64),
     /// Too many tables for Ward's own map.
@@ -77,6 +78,11 @@ impl fmt::Display for Fatal {
             Fatal::NotInRam(span) => {
                 write!(f, "{span} is outside the memory the device tree names")
             }
+            Fatal::Beyond(bank, bits) => write!(
+                f,
+                "RAM {bank} is above what this CPU's {bits} address bits reach: the device tree \
+                 describes another machine"
+            ),
             Fatal::NoRoom(what, bytes) => {
                 write!(f, "no room in RAM for {what}: {} KiB", bytes >> 10)
             }
@@ -141,16 +147,16 @@ pub fn main(dtb: u64, build: &Build) -> ! {
         park();
     }
     let span = image::span();
-    console::line(format_args!(
+    glue::say(format_args!(
         "Ward {} at {span}, sha256 {digest}",
         build.version
     ));
-    crash::record::take(|line| console::line(format_args!("last boot: {line}")));
+    crash::record::take(|line| glue::say(format_args!("last boot: {line}")));
     let fatal = match start(fdt, dtb, build) {
         Ok(never) => match never {},
         Err(fatal) => fatal,
     };
-    console::line(format_args!("cannot start: {fatal}"));
+    glue::say(format_args!("cannot start: {fatal}"));
     park()
 }
 
@@ -162,7 +168,7 @@ fn open_console(fdt: Fdt<'_>) -> Result<(), mmu::NoTables> {
     // SAFETY: the boot CPU; the device tree says that these are registers of a PL011.
     unsafe { mmu::map(uart.base, uart.base + PAGE_SIZE, Access::Device)? };
     // SAFETY: mapped above, for good.
-    unsafe { console::set_base(uart.base as usize) };
+    unsafe { crate::console::set_base(uart.base as usize) };
     Ok(())
 }
 
@@ -224,6 +230,9 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     check_cpu()?;
     let machine = Platform::discover(fdt)?;
     report(&machine, build);
+    if let Some(bank) = layout::beyond(&machine.ram, mmu::pa_bits().into()) {
+        return Err(Fatal::Beyond(bank, mmu::pa_bits().into()));
+    }
     let image = image::span();
     let tree = Span {
         base: dtb,
@@ -333,7 +342,7 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     ));
     // Since reset, where firmware starts the counter there: how long Ward's boot took.
     let (ticks, frequency) = (get!("cntpct_el0"), get!("cntfrq_el0"));
-    console::line(format_args!("counter: {ticks} ticks of {frequency} Hz"));
+    glue::say(format_args!("counter: {ticks} ticks of {frequency} Hz"));
     // SAFETY: this CPU is prepared; the host gets nothing of Ward's.
     unsafe { ward_enter_host(pc, RESET_PSTATE, tree, cpu) }
 }
@@ -430,7 +439,7 @@ fn report_cost(image: Span, place: Span, ram_frames: u64) {
     let frames = frames_of(image.size) + frames_of(place.size);
     // In hundredths of a per cent, rounded up.
     let share = (frames * 10_000).div_ceil(ram_frames);
-    console::line(format_args!(
+    glue::say(format_args!(
         "memory of Ward's own: {image}, {place}: {} KiB, {}.{:02} % of RAM",
         frames * 4,
         share / 100,
@@ -440,9 +449,9 @@ fn report_cost(image: Span, place: Span, ram_frames: u64) {
 
 fn report(machine: &Platform<'_>, build: &Build) {
     for bank in &machine.ram {
-        console::line(format_args!("RAM {bank}, {} MiB", bank.size >> 20));
+        glue::say(format_args!("RAM {bank}, {} MiB", bank.size >> 20));
     }
-    console::line(format_args!(
+    glue::say(format_args!(
         "{} CPUs, GICv3 at {}, {} list registers, {} address bits",
         machine.cpus.len(),
         machine.gic[0],
@@ -450,18 +459,18 @@ fn report(machine: &Platform<'_>, build: &Build) {
         mmu::pa_bits()
     ));
     if build.keys.is_empty() {
-        console::line(format_args!(
+        glue::say(format_args!(
             "no key in this image: no protected guest can start (WARD_KEYS)"
         ));
     }
     for key in build.keys {
         let mut measurement = crate::hash::Measurement::default();
         measurement.add(key);
-        console::line(format_args!("trusted key, sha256 {}", measurement.finish()));
+        glue::say(format_args!("trusted key, sha256 {}", measurement.finish()));
     }
     if build.test {
-        console::line(format_args!(
-            "TEST IMAGE: a host can crash it on purpose. Not for use."
+        glue::say(format_args!(
+            "TEST IMAGE: a host can stop it on purpose. Not for use."
         ));
     }
 }

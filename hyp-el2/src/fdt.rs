@@ -32,8 +32,6 @@ pub struct Platform<'a> {
     pub ram: Spans,
     /// RAM that is taken: `/memreserve/` entries and `/reserved-memory`.
     pub reserved: Spans,
-    /// Reserved RAM that nobody may map (`no-map`): taken out of [`Platform::ram`].
-    pub no_map: Spans,
     /// Distributor and redistributors of the GICv3, and what else its node names.
     pub gic: Spans,
     /// `MPIDR_EL1` affinities of the CPUs that are not disabled.
@@ -59,7 +57,6 @@ impl<'a> Platform<'a> {
         Ok(Platform {
             ram: memory.ram,
             reserved: memory.reserved,
-            no_map: memory.no_map,
             gic,
             cpus: cpus(fdt)?,
             modules: chosen::modules(fdt)?,

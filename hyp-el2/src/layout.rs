@@ -21,9 +21,15 @@ pub fn find(ram: &[Span], taken: &[Span], size: u64, align: u64) -> Option<Span>
     })
 }
 
+/// The first of `ram` that ends above what `bits` of address reach.
+pub fn beyond(ram: &[Span], bits: u32) -> Option<Span> {
+    let reach = |bank: &Span| 1_u64.checked_shl(bits).is_none_or(|end| bank.end() <= end);
+    ram.iter().copied().find(|bank| !reach(bank))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Span, find};
+    use super::{Span, beyond, find};
 
     const RAM: [Span; 2] = [
         Span {
@@ -43,6 +49,18 @@ mod tests {
             find(&RAM, &[], 0x20_0000, 0x20_0000).unwrap().base,
             0x4fe0_0000
         );
+    }
+
+    #[test]
+    fn what_the_cpu_cannot_reach_is_named() {
+        let high = Span {
+            base: (1 << 40) - 0x1000,
+            size: 0x1000,
+        };
+        assert_eq!(beyond(&RAM, 32), None);
+        assert_eq!(beyond(&RAM, 31), Some(RAM[1]));
+        assert_eq!(beyond(&[RAM[0], high], 40), None, "up to the last byte");
+        assert_eq!(beyond(&[RAM[0], high], 39), Some(high));
     }
 
     #[test]

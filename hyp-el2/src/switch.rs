@@ -69,6 +69,7 @@ unsafe extern "C" {
     fn ward_fp_restore(fp: *const Fp);
     fn ward_guest_enter(context: *mut Context, cpu: *const percpu::PerCpu) -> u64;
     fn ward_set_guest_vectors();
+    fn ward_translate(far: u64) -> u64;
     fn ward_set_host_vectors();
 }
 
@@ -164,14 +165,13 @@ fn fault_page(esr: Esr, far: u64) -> Option<u64> {
     }
 }
 
-/// The page that EL1's own tables make of an address; only `PAR_EL1` is touched, and put back.
+/// The page that EL1's own tables make of an address: none when they make nothing of it, or are in
+/// memory that answers with an error. The syndrome of the exception that is being handled is lost:
+/// who needs it has read it.
 pub fn translate(far: u64) -> Option<u64> {
-    let saved = get!("par_el1");
-    // SAFETY: a translation by EL1's stage 1, as for a read; its result is in PAR_EL1 alone.
-    unsafe { core::arch::asm!("at s1e1r, {}", in(reg) far, options(nostack, preserves_flags)) };
-    isb();
-    let par = get!("par_el1");
-    set!("par_el1", saved);
+    // SAFETY: a translation by EL1's stage 1, as for a read. It touches no memory of Ward's, and
+    // brings its own vectors for what the walk may meet.
+    let par = unsafe { ward_translate(far) };
     (par & 1 == 0).then_some(par & 0x000f_ffff_ffff_f000)
 }
 

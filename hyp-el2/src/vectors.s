@@ -1,5 +1,7 @@
-// The two vector tables (DDI 0487 D1.4.1): VBAR_EL2 holds the host's while the host runs, the
+// The vector tables (DDI 0487 D1.4.1): VBAR_EL2 holds the host's while the host runs, the
 // guest's while a vCPU is loaded. An exception from EL2 itself is a bug of Ward's in either.
+// The third is there while Ward walks EL1's tables, which are anybody's: memory that answers with
+// an error then is no bug.
 
 .macro vector
 	.balign	0x80
@@ -65,6 +67,78 @@ ward_vectors_guest:
 	bug	13
 	bug	14
 	bug	15
+
+.balign 0x800
+ward_vectors_walk:
+	bug	0
+	bug	1
+	bug	2
+	bug	3
+	// Synchronous, from EL2: an external abort (EC 0x25, DFSC 0b01xxxx) of the instruction at x3?
+	vector
+	mrs	x4, elr_el2
+	cmp	x4, x3
+	b.ne	1f
+	mrs	x4, esr_el2
+	lsr	x5, x4, #26
+	cmp	x5, #0x25
+	b.ne	1f
+	ubfx	x4, x4, #4, #2
+	cmp	x4, #1
+	b.ne	1f
+	mov	x2, #1
+	add	x3, x3, #4
+	msr	elr_el2, x3
+	eret
+	dsb	nsh
+	isb
+1:	msr	tpidr_el1, x0
+	mov	x0, #4
+	b	.Lbug
+	bug	5
+	bug	6
+	bug	7
+	bug	8
+	bug	9
+	bug	10
+	bug	11
+	bug	12
+	bug	13
+	bug	14
+	bug	15
+
+// Does \instruction, which memory may answer with an error: x2 is then 1, else 0. x1, x3, x4 and
+// x5 are clobbered; on an error also ELR, SPSR, ESR and FAR of EL2.
+.macro attempt instruction:vararg
+	mrs	x1, vbar_el2
+	adr	x3, ward_vectors_walk
+	msr	vbar_el2, x3
+	isb
+	mov	x2, #0
+	adr	x3, 1f
+1:	\instruction
+	msr	vbar_el2, x1
+	isb
+.endm
+
+// u64 ward_translate(u64 x0): PAR_EL1 after a read of x0 by EL1, which is put back. F, bit 0, is
+// set too if the walk met an error: AT takes that as an exception.
+.global ward_translate
+ward_translate:
+	mrs	x6, par_el1
+	attempt	at s1e1r, x0
+	mrs	x0, par_el1
+	orr	x0, x0, x2
+	msr	par_el1, x6
+	ret
+
+// u64 ward_probe(u64 x0): 1 if there is an error where x0 points. For tests: QEMU's AT never
+// takes one.
+.global ward_probe
+ward_probe:
+	attempt	ldr w0, [x0]
+	mov	x0, x2
+	ret
 
 .Lhost_entry:
 	stp	x2, x3, [sp, #16]

@@ -125,10 +125,12 @@ impl Esr {
         }
     }
 
-    /// Does hardware write `HPFAR_EL2` for this abort? Not for a permission fault of the access
-    /// itself (DDI 0487 D24.2.60): whoever handles that one translates `FAR_EL2` first.
+    /// Does hardware write `HPFAR_EL2` for this abort? For faults of stage 2 alone, S1PTW or not;
+    /// and not for a permission fault of the access itself (DDI 0487 D24.2.60): whoever handles
+    /// that one translates `FAR_EL2` first.
     pub fn hpfar_valid(self) -> bool {
-        self.on_walk() || self.fault().is_stage2() && !matches!(self.fault(), Fault::Permission(_))
+        let permission = matches!(self.fault(), Fault::Permission(_));
+        self.fault().is_stage2() && (self.on_walk() || !permission)
     }
 
     /// The IPA that faulted: its page from `HPFAR_EL2`, its offset from `FAR_EL2`. On a walk

@@ -9,7 +9,7 @@ use crate::fdt::{Modules, Platform, Span, Spans};
 use crate::hash::{Digest256, Measurement};
 use crate::image::appended::{Appended, Bad};
 use crate::image::{HEADER, Header};
-use crate::{cache, console, layout};
+use crate::{cache, glue, layout};
 use dtoolkit::fdt::Fdt;
 use hyp_core::addr::PAGE_SIZE;
 
@@ -66,7 +66,7 @@ pub(super) fn find<'a>(machine: &Platform<'a>) -> Result<Source<'a>, Fatal> {
     let loaded = |span| Part { span, digest: None };
     let source = if let Some(kernel) = modules.kernel {
         if !matches!(appended, Ok(None)) {
-            console::line(format_args!(
+            glue::say(format_args!(
                 "the boot loader gave a kernel: the one appended to the image is not used"
             ));
         }
@@ -137,7 +137,7 @@ pub(super) fn prepare(
         }
     };
     for span in &source.modules.rest {
-        console::line(format_args!("boot module {span}, passed on"));
+        glue::say(format_args!("boot module {span}, passed on"));
     }
     let size = (fdt.data().len() + SLACK + bootargs.map_or(0, str::len)) as u64;
     let room = layout::find(&machine.ram, taken, size.next_multiple_of(PAGE_SIZE), BLOCK)
@@ -163,7 +163,7 @@ fn report(what: &'static str, part: Part) -> Result<(), Fatal> {
     let mut measurement = Measurement::default();
     measurement.add(contents(part.span));
     let Digest256(digest) = measurement.finish();
-    console::line(format_args!(
+    glue::say(format_args!(
         "{what} {}, sha256 {}",
         part.span,
         Digest256(digest)
@@ -212,7 +212,7 @@ fn place_kernel(machine: &Platform<'_>, kernel: Part, taken: &mut Spans) -> Resu
             size: header.image_size,
         };
         memory(image)[..file.size as usize].copy_from_slice(bytes);
-        console::line(format_args!("host kernel moved to {image}"));
+        glue::say(format_args!("host kernel moved to {image}"));
         image
     };
     take(taken, image)?;

@@ -1,7 +1,8 @@
 //! What only test images do: HVC 0xc600_eef0 and up, with [`MAGIC`] in `x1`. Four of them make
 //! Ward do what it never does, so that tests see the crash path; one checks the invariants over
-//! all of memory (with the feature `inspect`). No random call hits these.
+//! all of memory (with the feature `inspect`); one has Ward meet an error of the memory. No random call hits these.
 
+use crate::mmu::{self, Access};
 use core::sync::atomic::{AtomicBool, Ordering};
 use hyp_core::dispatch::Registers;
 
@@ -17,6 +18,13 @@ const RUN_DATA: u64 = 0xc600_eef3;
 /// log; `x1..x5`: frames, leaves, table pages and VMs looked at, and an address of Ward's.
 #[cfg(feature = "inspect")]
 const CHECK: u64 = 0xc600_eef4;
+/// Reads the word at `x2`, where nothing answers, as Ward walks EL1's tables. `x0`: 0, and the
+/// error was survived; `x1`: 1 if there was one.
+const PROBE: u64 = 0xc600_eef5;
+
+unsafe extern "C" {
+    fn ward_probe(address: u64) -> u64;
+}
 
 pub(super) fn allow(test: bool) {
     ALLOWED.store(test, Ordering::Relaxed);
@@ -27,13 +35,14 @@ pub(super) fn allow(test: bool) {
 /// # Panics
 /// On purpose.
 pub fn handle(registers: &mut Registers) -> bool {
-    let [function, argument, ..] = *registers;
+    let [function, argument, second, ..] = *registers;
     if argument != MAGIC || !ALLOWED.load(Ordering::Relaxed) {
         return false;
     }
     match function {
         #[cfg(feature = "inspect")]
         CHECK => *registers = check(),
+        PROBE => *registers = [0, probe(second).into(), 0, 0, 0, 0, 0, 0],
         PANIC => panic!("a test asked for this"),
         STACK_OVERFLOW => {
             core::hint::black_box(overflow(1));
@@ -52,6 +61,14 @@ pub fn handle(registers: &mut Registers) -> bool {
         _ => return false,
     }
     true
+}
+
+/// Did the address answer with an error?
+fn probe(address: u64) -> bool {
+    // SAFETY: of all CPUs this one alone maps something after boot, once, for a test.
+    let mapped = unsafe { mmu::map(address, address + 4, Access::Device) };
+    // SAFETY: reads a word that is mapped, and brings its own vectors for the error.
+    mapped.is_ok() && unsafe { ward_probe(address) } == 1
 }
 
 #[cfg(feature = "inspect")]

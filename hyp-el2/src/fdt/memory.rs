@@ -78,7 +78,8 @@ fn check_nested(node: FdtNode<'_>, depth: u32) -> Result<(), Missing> {
 pub(super) struct Memory {
     pub(super) ram: Spans,
     pub(super) reserved: Spans,
-    pub(super) no_map: Spans,
+    /// Reserved RAM that nobody may map (`no-map`): taken out of `ram`.
+    no_map: Spans,
 }
 
 /// Reads it. RAM is in ascending order.

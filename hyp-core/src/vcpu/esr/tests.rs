@@ -242,6 +242,10 @@ fn hpfar_is_written_but_for_permission_faults_of_the_access_itself() {
     assert!(!esr(0x24, 0x0f).hpfar_valid());
     assert!(esr(0x24, 0x8f).hpfar_valid());
     assert!(!esr(0x24, 0x10).hpfar_valid());
+    // Hardware errors, of stage 2's walk for a walk of stage 1 too.
+    for code in [0x10, 0x14, 0x17, 0x18, 0x1c, 0x30] {
+        assert!(!esr(0x24, 0x80 | code).hpfar_valid(), "{code:#x}");
+    }
 }
 
 #[test]

@@ -16,6 +16,9 @@
 
 /* What only a test image of Ward's answers. */
 #define TEST_CHECK 0xc600eef4ULL
+#define TEST_PROBE 0xc600eef5ULL
+/* Nothing is there on QEMU's virt machine: behind the memory that only the secure world has. */
+#define TEST_HOLE 0x0f000000ULL
 #define TEST_MAGIC 0x5741524454455354ULL
 
 /* Frames of an arena: one block of the page allocator's largest order here, 4 MiB. */
@@ -94,6 +97,7 @@ extern void count_result(struct attacker *a, enum kind kind, s64 result);
 extern u64 info(struct attacker *a, u64 key);
 extern u64 stat(struct attacker *a, u64 vm, u64 key);
 extern void check_invariants(struct attacker *a);
+extern void check_probe(struct attacker *a);
 extern void feed_host_pool(struct attacker *a);
 extern void gift(struct attacker *a);
 extern void destroy(struct attacker *a, u64 vm);

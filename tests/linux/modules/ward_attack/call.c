@@ -117,6 +117,17 @@ void check_invariants(struct attacker *a)
 	target.ward = w.x[5];
 }
 
+/* Ward meets an error of the memory where it expects one, and lives. */
+void check_probe(struct attacker *a)
+{
+	struct words w = { .x = { TEST_PROBE, TEST_MAGIC, TEST_HOLE } };
+
+	raw_hvc(w.x);
+	count_result(a, KIND_CHECK, w.x[0]);
+	if (w.x[0] || w.x[1] != 1)
+		fail("probe", "Ward's read of a hole: %lld, an error: %lld", w.x[0], w.x[1]);
+}
+
 /* What splits the host's own map comes from the host. */
 void feed_host_pool(struct attacker *a)
 {

@@ -237,6 +237,7 @@ static int attack(void)
 	a = target.attackers[0];
 	target.roots = info(a, WARD_INFO_ROOT_FRAMES);
 	target.max_vms = info(a, WARD_INFO_MAX_VMS);
+	check_probe(a);
 	check_invariants(a); /* also names an address of Ward's */
 	if (failure_count) {
 		free_all();

@@ -9,8 +9,8 @@ use crate::scenario::Context;
 use crate::{proc, system};
 
 const FILE: &str = "/sys/kernel/debug/ward/log";
-/// How Ward begins the line that says where the host starts.
-const START: &str = "entering the host at ";
+/// What boot has to say, from its first line to the one that says where the host starts.
+const BOOT: [&str; 3] = ["Ward ", "RAM 0x", "entering the host at "];
 
 fn read() -> Result<String> {
     if fs::metadata(FILE).is_err() {
@@ -19,11 +19,11 @@ fn read() -> Result<String> {
     proc::read(FILE)
 }
 
-/// The log can be read, goes back to the host's start, and reads the same a second time.
+/// The log can be read, goes back to Ward's start, and reads the same a second time.
 pub(crate) fn readable(_: &Context, _: &mut Report) -> Result<()> {
     let log = read()?;
-    if !log.contains(START) {
-        bail!("no {START:?} in Ward's log: {log:?}");
+    if let Some(missing) = BOOT.iter().find(|line| !log.contains(*line)) {
+        bail!("no {missing:?} in Ward's log: {log:?}");
     }
     if !read()?.starts_with(&log) {
         bail!("the log does not begin as it did when it was read before");
