@@ -9,7 +9,9 @@ use std::process::ExitStatus;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::image::{self, ImageArgs};
+use crate::guest::{self, Parts};
+use crate::image::{self, ImageArgs, Images, check_bootargs};
+use crate::initramfs::Named;
 use crate::linux::{self, stock};
 use crate::qemu::Machine;
 use crate::qemu::host::{HostBoot, Reader};
@@ -18,7 +20,7 @@ use crate::{demo, initramfs, paths, setup};
 use kernel::Choice;
 
 /// The target of static programs for the host.
-const TARGET: &str = "aarch64-unknown-linux-musl";
+pub(crate) const TARGET: &str = "aarch64-unknown-linux-musl";
 /// The size of a scratch disk; it takes as much room as is written to it.
 const DISK: u64 = 256 << 20;
 
@@ -61,6 +63,7 @@ pub(crate) struct RunArgs {
 /// Does `cargo xtask run`.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     setup::ensure(setup::Scope::Host)?;
+    check_bootargs(&args.append)?;
     let kernel = kernel::prepare(&args.kernel)?;
     let images = image::build(&ImageArgs {
         debug_build: args.debug,
@@ -71,9 +74,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     say("making the initramfs");
     let mut modules = kernel.modules.clone();
     if let Some(small) = &kernel.small {
-        modules.push(linux::modules::build(small, "ward_log")?);
+        for name in ["ward_log", "ward_peek"] {
+            modules.push(linux::modules::build(small, name)?);
+        }
     }
-    initramfs::shell(&stock::busybox()?, &modules, &initrd)?;
+    let files = tools(&kernel, &images)?;
+    initramfs::shell(&stock::busybox()?, &modules, &files, &initrd)?;
     let bootargs = format!("console=ttyAMA0 {}", args.append);
     let boot = HostBoot {
         machine: Machine {
@@ -103,6 +109,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     ended(status)
 }
 
+/// The program that runs guests, one that attacks them, and a signed guest.
+pub(crate) fn tools(kernel: &kernel::Prepared, images: &Images) -> Result<Vec<Named>> {
+    let mut files = vec![
+        ("bin/ward".to_owned(), ward()?),
+        ("bin/ward-vm-test".to_owned(), program("ward-vm-test")?),
+        ("bundle".to_owned(), images.payload.bundle().to_path_buf()),
+    ];
+    // Debian's kernel cannot be a protected guest with devices, nor a host of any.
+    if kernel.small.is_some() || kernel.modules.is_empty() {
+        let bundle = Parts::make(&kernel.image)?.bundle(&guest::DEMO)?;
+        files.push(("guest.ward".to_owned(), bundle));
+    }
+    Ok(files)
+}
+
 fn ended(status: ExitStatus) -> Result<()> {
     if !status.success() {
         bail!("QEMU ended with an error ({status}); its own messages are above");
@@ -112,9 +133,24 @@ fn ended(status: ExitStatus) -> Result<()> {
 
 /// Builds a program of tests/linux, static, and returns its file.
 pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    built("ward-host-test", name)
+}
+
+/// Builds `ward`, the program that runs guests, static, at target/ward/bin/ward.
+pub(crate) fn ward() -> Result<PathBuf> {
+    let dir = paths::ward_dir()?.join("bin");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let file = dir.join("ward");
+    linux::replace(&built("vmm-frontend", "ward")?, &file)?;
+    Ok(file)
+}
+
+/// Builds a static program for arm64 Linux, without what only a debugger reads.
+fn built(package: &str, name: &str) -> Result<PathBuf> {
     say(&format!("building {name}, a program for the host"));
-    let package = ["--release", "--target", TARGET, "-p", "ward-host-test"];
-    run::status(cargo(&["build"]).args(package).args(["--bin", name]))?;
+    let mut build = cargo(&["build", "--release", "--target", TARGET]);
+    build.args(["--config", "profile.release.strip='debuginfo'"]);
+    run::status(build.args(["-p", package, "--bin", name]))?;
     let release = paths::target_dir().join(TARGET).join("release");
     Ok(release.join(name))
 }

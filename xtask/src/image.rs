@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-pub(crate) use append::{Payload, PayloadArgs};
+pub(crate) use append::{Payload, PayloadArgs, check_bootargs};
 pub(crate) use checks::load_address;
 pub(crate) use elf::Sizes;
 pub(crate) use test_image::build as build_test;

@@ -25,7 +25,9 @@ impl Archive {
     /// An archive with the directories that every system has, a console, and memory to look at.
     fn new() -> Result<Self> {
         let mut archive = Archive::default();
-        for dir in ["dev", "proc", "sys", "tmp", "bin", "etc", "root", MODULES] {
+        for dir in [
+            "dev", "proc", "sys", "tmp", "bin", "etc", "root", "run", "guests", MODULES,
+        ] {
             archive.add(dir, ModeFileType::Directory, 0o755, (0, 0), &[])?;
         }
         for (name, major, minor) in [
@@ -47,6 +49,13 @@ impl Archive {
     /// Adds a file.
     fn file(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         self.add(name, ModeFileType::Regular, 0o644, (0, 0), bytes)
+    }
+
+    /// Adds files of this machine's.
+    fn named(&mut self, files: &[Named]) -> Result<()> {
+        files
+            .iter()
+            .try_for_each(|(name, file)| self.program(name, &read(file)?))
     }
 
     /// Adds a module, and returns the name it has there.
@@ -102,11 +111,15 @@ impl Archive {
     }
 }
 
+/// A file of this machine's, and the name that it gets in an archive. All may be executed.
+pub(crate) type Named = (String, PathBuf);
+
 /// An initramfs with busybox and a shell on the console.
-pub(crate) fn shell(busybox: &Path, modules: &[PathBuf], to: &Path) -> Result<()> {
+pub(crate) fn shell(busybox: &Path, modules: &[PathBuf], files: &[Named], to: &Path) -> Result<()> {
     let mut archive = Archive::new()?;
     archive.program("init", SHELL.as_bytes())?;
     archive.program("bin/busybox", &read(busybox)?)?;
+    archive.named(files)?;
     archive.modules(modules)?;
     archive.finish(to)
 }
@@ -123,6 +136,8 @@ pub(crate) struct Tests<'a> {
     pub(crate) spare: &'a [PathBuf],
     /// A signed guest.
     pub(crate) bundle: &'a Path,
+    /// What else.
+    pub(crate) files: &'a [Named],
 }
 
 /// An initramfs whose first program runs tests.
@@ -131,6 +146,7 @@ pub(crate) fn tests(tests: &Tests<'_>, to: &Path) -> Result<()> {
     archive.program("init", &read(tests.program)?)?;
     archive.program("bin/busybox", &read(tests.busybox)?)?;
     archive.file("bundle", &read(tests.bundle)?)?;
+    archive.named(tests.files)?;
     for file in tests.spare {
         archive.module(file)?;
     }
@@ -138,10 +154,20 @@ pub(crate) fn tests(tests: &Tests<'_>, to: &Path) -> Result<()> {
     archive.finish(to)
 }
 
-/// An initramfs with one program and nothing else.
-pub(crate) fn only(program: &Path, to: &Path) -> Result<()> {
+/// An initramfs with one program, and what else is named.
+pub(crate) fn only(program: &Path, files: &[Named], to: &Path) -> Result<()> {
     let mut archive = Archive::new()?;
     archive.program("init", &read(program)?)?;
+    archive.named(files)?;
+    archive.finish(to)
+}
+
+/// The same with modules that the program loads.
+pub(crate) fn guest(program: &Path, files: &[Named], modules: &[PathBuf], to: &Path) -> Result<()> {
+    let mut archive = Archive::new()?;
+    archive.program("init", &read(program)?)?;
+    archive.named(files)?;
+    archive.modules(modules)?;
     archive.finish(to)
 }
 
@@ -190,6 +216,7 @@ mod tests {
             modules: &files,
             spare: &[],
             bundle: &init,
+            files: &[("bin/x".to_owned(), init.clone())],
         };
         tests(&content, &dir.join("out")).unwrap();
         let found = entries(&fs::read(dir.join("out")).unwrap());
@@ -200,6 +227,7 @@ mod tests {
         assert_eq!(entry("dev/console").2, (5, 1));
         assert_eq!(entry("init").1, 0o100_755);
         assert_eq!(entry("init").3, b"#!");
+        assert_eq!(entry("bin/x").1, 0o100_755);
         assert_eq!(entry("proc").1, 0o040_755);
         assert_eq!(entry("modules/list").3, b"z.ko\na.ko\n");
         assert_eq!(entry("modules/a.ko").3, b"elf");

@@ -97,7 +97,7 @@ pub(crate) fn small(args: &LinuxArgs) -> Result<Kernel> {
 
 /// Copies a file so that a reader sees the old one or the new one, never a part; two processes
 /// may do so at once.
-fn replace(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn replace(from: &Path, to: &Path) -> Result<()> {
     let part = to.with_extension(format!("{}.part", std::process::id()));
     fs::copy(from, &part)
         .and_then(|_| fs::rename(&part, to))

@@ -7,6 +7,7 @@ mod abi;
 mod bench;
 mod cli;
 mod demo;
+mod guest;
 mod host;
 mod image;
 mod initramfs;

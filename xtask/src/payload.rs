@@ -179,8 +179,8 @@ fn data_byte(index: u64) -> u8 {
     (index * 7 + index / 256 + 3) as u8
 }
 
-/// Runs the program `ward` of vmm-frontend.
-fn ward(args: &[&str]) -> Result<()> {
+/// Runs the program `ward` of vmm-frontend on this machine.
+pub(crate) fn ward(args: &[&str]) -> Result<()> {
     let mut command = cargo(&[
         "run",
         "--quiet",

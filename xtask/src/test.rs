@@ -61,7 +61,9 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         total.fail("setup", &format!("{error:#}"));
     }
     let others = tiers.len() > 1;
-    let kernel = tiers.iter().any(|tier| tier.name == "linux");
+    let kernel = tiers
+        .iter()
+        .any(|tier| ["linux", "guest"].contains(&tier.name));
     let _ahead = (others && kernel).then(ahead::Ahead::start);
     for tier in tiers {
         if tier.name == "miri"
@@ -114,7 +116,7 @@ fn scope(args: &TestArgs, tiers: &[&Tier]) -> setup::Scope {
     let runs = |name: &str| tiers.iter().any(|tier| tier.name == name);
     if runs("miri") && args.allow_missing.is_empty() {
         setup::Scope::Test
-    } else if runs("linux") {
+    } else if runs("linux") || runs("guest") {
         setup::Scope::Host
     } else if runs("qemu") || runs("boot") || runs("demo") {
         setup::Scope::Boot

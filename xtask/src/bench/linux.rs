@@ -27,7 +27,7 @@ pub(crate) fn measure(ward: &Path, cpu: &str, limit: Duration) -> Result<Costs> 
     let kernel = kernel::prepare(&kernel::Choice::Small)?;
     let program = host::program("ward-host-bench")?;
     let initrd = host::dir("bench")?.join("initramfs");
-    initramfs::only(&program, &initrd)?;
+    initramfs::only(&program, &[], &initrd)?;
     let files = Files {
         ward,
         kernel: &kernel.image,

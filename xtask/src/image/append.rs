@@ -64,7 +64,8 @@ impl Payload {
     }
 }
 
-fn check_bootargs(bootargs: &str) -> Result<()> {
+/// Refuses a command line that a kernel would cut off.
+pub(crate) fn check_bootargs(bootargs: &str) -> Result<()> {
     if bootargs.len() > MAX_BOOTARGS || bootargs.contains('\0') {
         bail!(CannotStart(format!(
             "the command line has {} bytes; Linux reads {MAX_BOOTARGS}, none of them zero",

@@ -20,6 +20,8 @@ const WANTED: &[&str] = &[
     "virtio_net",
     "rtc-pl031",
 ];
+/// What a guest's devices need.
+const GUESTS: &[&str] = &["virtio_mmio", "virtio_blk", "virtio_net", "virtio-rng"];
 
 /// Debian's kernel.
 #[derive(Clone, Debug)]
@@ -32,8 +34,17 @@ pub(crate) struct Stock {
     pub(crate) modules: Vec<PathBuf>,
 }
 
-/// Fetches Debian's current arm64 kernel, unless the cache has it.
+/// Fetches Debian's current arm64 kernel, unless the cache has it, with the modules of a host.
 pub(crate) fn kernel() -> Result<Stock> {
+    with_modules(WANTED)
+}
+
+/// The modules of a guest, in the order in which they can be loaded.
+pub(crate) fn guest_modules() -> Result<Vec<PathBuf>> {
+    Ok(with_modules(GUESTS)?.modules)
+}
+
+fn with_modules(wanted: &[&str]) -> Result<Stock> {
     let debian = Arm64::open()?;
     let newest = debian.package(NEWEST)?;
     let name = newest
@@ -49,7 +60,7 @@ pub(crate) fn kernel() -> Result<Stock> {
         .into_iter()
         .find(|lib| lib.is_dir())
         .with_context(|| format!("{name} has no modules"))?;
-    let modules = Modules::read(&only(&lib, |_| true)?)?.closure(WANTED)?;
+    let modules = Modules::read(&only(&lib, |_| true)?)?.closure(wanted)?;
     Ok(Stock {
         version: package.version,
         vmlinuz,

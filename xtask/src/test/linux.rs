@@ -1,4 +1,5 @@
-//! The tier `linux`: a Linux host beside Ward does the whole-machine list, on a range of machines.
+//! The tiers `linux` and `guest`: a Linux host beside Ward does the whole-machine list, and runs,
+//! attacks and kills guests, on a range of machines.
 
 mod disk;
 mod report;
@@ -11,34 +12,45 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::tally::Tally;
+use crate::guest::{self, Parts};
 use crate::host;
 use crate::host::kernel::{self, Choice, Prepared};
 use crate::image::{self, ImageArgs};
-use crate::initramfs::{self, Tests};
+use crate::initramfs::{self, Named, Tests};
 use crate::linux::{modules, stock};
 use crate::qemu::console::{self, Console};
 use crate::qemu::host::{HostBoot, Reader};
 use crate::run::say;
 use report::Report;
-use runs::{RUNS, Run};
+use runs::{RUNS, Run, Tier};
 
 /// How many lines of a console are shown when something is wrong.
 const TAIL: usize = 25;
 
-/// Does the tier.
+/// Does the tier `linux`.
 pub(super) fn run(tally: &mut Tally, long: bool) -> Result<()> {
+    tier(Tier::Linux, tally, long)
+}
+
+/// Does the tier `guest`.
+pub(super) fn guests(tally: &mut Tally, long: bool) -> Result<()> {
+    tier(Tier::Guest, tally, long)
+}
+
+fn tier(tier: Tier, tally: &mut Tally, long: bool) -> Result<()> {
     // One run alone, for whoever works on it.
     let only = std::env::var("WARD_RUN").ok();
     let wanted = |run: &&Run| match &only {
         Some(name) => run.name == name,
         None => long || !run.long,
     };
-    let chosen: Vec<&Run> = RUNS.iter().filter(wanted).collect();
+    let of_tier = || RUNS.iter().filter(|run| run.tier == tier);
+    let chosen: Vec<&Run> = of_tier().filter(wanted).collect();
     if chosen.is_empty() {
-        let names: Vec<&str> = RUNS.iter().map(|run| run.name).collect();
+        let names: Vec<&str> = of_tier().map(|run| run.name).collect();
         bail!("WARD_RUN names none of the runs {}", names.join(", "));
     }
-    let ready = Ready::make()?;
+    let ready = Ready::make(tier)?;
     for run in chosen {
         let result = one(run, &ready, tally);
         if let Err(error) = result {
@@ -59,19 +71,26 @@ struct Ready {
     bundle: PathBuf,
     /// Modules that tests load, for the small kernel.
     spare: Vec<PathBuf>,
+    /// What hosts with guests have beside.
+    guests: Vec<Named>,
 }
 
 impl Ready {
-    fn make() -> Result<Self> {
+    fn make(tier: Tier) -> Result<Self> {
         let images = image::build(&ImageArgs::default())?;
         let small = kernel::prepare(&Choice::Small)?;
         let mut spare = Vec::new();
         if let Some(built) = &small.small {
-            for name in ["ward_log", "ward_attack"] {
+            for name in ["ward_log", "ward_attack", "ward_peek"] {
                 spare.push(modules::build(built, name)?);
             }
         }
+        let guests = match tier {
+            Tier::Linux => Vec::new(),
+            Tier::Guest => guest_files(&small.image)?,
+        };
         Ok(Ready {
+            guests,
             test_ward: image::build_test()?,
             bundle: images.payload.bundle().to_path_buf(),
             ward: images.ward,
@@ -81,6 +100,19 @@ impl Ready {
             spare,
         })
     }
+}
+
+/// The programs that start and attack guests, and Linux guests.
+fn guest_files(kernel: &Path) -> Result<Vec<Named>> {
+    let parts = Parts::make(kernel)?;
+    let stock = guest::Stock::make(&kernel::prepare(&Choice::Stock)?.image, &parts)?;
+    let mut files = parts.files(guest::TESTS, Some(&stock))?;
+    files.push(("bin/ward".to_owned(), host::ward()?));
+    files.push((
+        "bin/ward-vm-test".to_owned(),
+        host::program("ward-vm-test")?,
+    ));
+    Ok(files)
 }
 
 /// One run: its disks and initramfs, the boot, and what came of it.
@@ -106,6 +138,7 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
         modules: &kernel.modules,
         spare,
         bundle: &ready.bundle,
+        files: &ready.guests,
     };
     initramfs::tests(&content, &initrd)?;
     disk::nvme(&nvme, &kernel.image, &initrd)?;

@@ -7,6 +7,7 @@ use super::machines::RUNS;
 use super::payloads;
 use super::suite;
 use super::tally::Tally;
+use crate::host::TARGET as LINUX_TARGET;
 use crate::image::{self, ImageArgs, Images};
 use crate::paths::BARE_TARGET;
 use crate::run::{self, cargo};
@@ -80,6 +81,11 @@ pub(super) const TIERS: &[Tier] = &[
         run: linux::run,
     },
     Tier {
+        name: "guest",
+        what: "guests of a Linux host: run, attacked, killed, under load",
+        run: linux::guests,
+    },
+    Tier {
         name: "demo",
         what: "the demo ends well",
         run: demo,
@@ -88,6 +94,9 @@ pub(super) const TIERS: &[Tier] = &[
 
 /// The crates with arm64 assembly, which build for the bare-metal target.
 const BARE_CRATES: [&str; 6] = ["-p", "hyp-el2", "-p", "firmware", "-p", "ward-payload"];
+
+/// The crates that do on arm64 Linux what they do nowhere else.
+const LINUX_CRATES: [&str; 4] = ["-p", "vmm-frontend", "-p", "ward-host-test"];
 
 /// One command of the tier `concurrency`.
 struct Concurrency {
@@ -125,6 +134,11 @@ fn clippy(tally: &mut Tally, _long: bool) -> Result<()> {
         run::status(cargo(&["clippy", "--all-targets"]).args(deny)),
     );
     let mut bare = cargo(&["clippy", "--target", BARE_TARGET]);
+    let mut linux = cargo(&["clippy", "--all-targets", "--target", LINUX_TARGET]);
+    tally.one(
+        "clippy (arm64 Linux)",
+        run::status(linux.args(LINUX_CRATES).args(deny)),
+    );
     tally.one(
         "clippy (arm64)",
         run::status(bare.args(BARE_CRATES).args(deny)),

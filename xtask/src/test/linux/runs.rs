@@ -2,9 +2,11 @@
 
 use crate::qemu::Machine;
 
-/// One run of the tier `linux`.
+/// One run of the tier `linux` or `guest`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
+    /// The tier.
+    pub(super) tier: Tier,
     /// Name of the run and of its log.
     pub(super) name: &'static str,
     /// Debian's kernel instead of the small one.
@@ -23,6 +25,15 @@ pub(super) struct Run {
     pub(super) limit: u64,
     /// Only with `--long`.
     pub(super) long: bool,
+}
+
+/// The tiers that boot a Linux host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tier {
+    /// The host by itself.
+    Linux,
+    /// Its guests.
+    Guest,
 }
 
 impl Run {
@@ -48,6 +59,7 @@ const fn machine(cpu: &'static str, cpus: u32, memory: u32) -> Machine<'static> 
 
 const fn short(name: &'static str, machine: Machine<'static>) -> Run {
     Run {
+        tier: Tier::Linux,
         name,
         stock: false,
         scenario: "short",
@@ -75,6 +87,21 @@ const fn attack(name: &'static str, machine: Machine<'static>, words: &'static s
         test_image: true,
         words,
         limit: 300,
+        ..short(name, machine)
+    }
+}
+
+const fn guest(
+    name: &'static str,
+    scenario: &'static str,
+    machine: Machine<'static>,
+    words: &'static str,
+) -> Run {
+    Run {
+        tier: Tier::Guest,
+        scenario,
+        words,
+        limit: 600,
         ..short(name, machine)
     }
 }
@@ -107,6 +134,34 @@ pub(super) const RUNS: &[Run] = &[
             "n1-4cpu-attack-long",
             machine("neoverse-n1", 4, 2048),
             "ward.seed=2 ward.calls=25000",
+        )
+    },
+    guest(
+        "n1-2cpu-guest-attack",
+        "guest-attack",
+        machine("neoverse-n1", 2, 1024),
+        "",
+    ),
+    guest(
+        "n1-2cpu-guest-life",
+        "guest-life",
+        machine("neoverse-n1", 2, 1024),
+        "ward.seed=1 ward.lives=60",
+    ),
+    guest(
+        "a76-4cpu-guest-linux",
+        "guest-linux",
+        machine("cortex-a76", 4, 4096),
+        "",
+    ),
+    Run {
+        long: true,
+        limit: 3600,
+        ..guest(
+            "a76-4cpu-guest-life-long",
+            "guest-life",
+            machine("cortex-a76", 4, 2048),
+            "ward.seed=2 ward.lives=500",
         )
     },
 ];

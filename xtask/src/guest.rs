@@ -1,0 +1,223 @@
+//! Linux guests for a host's `ward run`: what they boot, signed with this workspace's key.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::host;
+use crate::initramfs::{self, Named};
+use crate::linux::stock;
+use crate::payload::{owner_key, ward};
+use crate::run::say;
+
+/// A guest, and what its first program does (tests/linux/src/bin/ward-guest-init).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guest {
+    /// Its name and its bundle's.
+    pub(crate) name: &'static str,
+    /// vCPUs.
+    cpus: u32,
+    /// Memory in MiB.
+    memory: u32,
+    /// More words of its kernel's command line.
+    words: &'static str,
+    /// A plain kernel, without a bundle.
+    normal: bool,
+    /// Debian's kernel instead of the project's.
+    stock: bool,
+}
+
+/// What a guest with the disk and the network of the tests looks at.
+const DEVICES: &str =
+    "ward.scenario=check ward.disk=made-by-the-host ward.net=10.77.0.1 ward.address=10.77.0.2";
+/// The same in a protected one that also restarts, and turns its CPUs off and on.
+const WHOLE: &str = "ward.scenario=check ward.disk=made-by-the-host ward.net=10.77.0.1 ward.address=10.77.0.2 \
+     ward.protected=1 ward.hotplug=1 ward.reboot=1";
+
+const fn guest(name: &'static str, cpus: u32, memory: u32, words: &'static str) -> Guest {
+    Guest {
+        name,
+        cpus,
+        memory,
+        words,
+        normal: false,
+        stock: false,
+    }
+}
+
+/// The guests of the tests; `tests/linux/src/scenario.rs` names them again.
+pub(crate) const TESTS: &[Guest] = &[
+    guest("c1m128", 1, 128, "ward.scenario=check ward.protected=1"),
+    guest("c2m512", 2, 512, WHOLE),
+    guest("c4m2048", 4, 2048, WHOLE),
+    Guest {
+        normal: true,
+        ..guest("normal", 2, 512, DEVICES)
+    },
+    // Its configuration has no calls to share memory: a console, and no more.
+    Guest {
+        stock: true,
+        ..guest("stock", 1, 512, "ward.scenario=boot")
+    },
+    Guest {
+        normal: true,
+        stock: true,
+        ..guest("stock-normal", 2, 512, DEVICES)
+    },
+    guest("hold", 2, 256, "ward.scenario=hold"),
+];
+
+/// The guest of the demo.
+pub(crate) const DEMO: Guest = guest("demo", 2, 256, "ward.scenario=hold");
+
+impl Guest {
+    /// Its kernel's command line. The console's device is in its tree.
+    fn append(&self) -> String {
+        format!(
+            "console=ttyAMA0 printk.devkmsg=on ward.cpus={} ward.memory={} {}",
+            self.cpus, self.memory, self.words
+        )
+    }
+}
+
+/// What guests are made of.
+pub(crate) struct Parts {
+    kernel: PathBuf,
+    initrd: PathBuf,
+    dir: PathBuf,
+}
+
+impl Parts {
+    /// The guests' first program and its RAM disk. `kernel` is an arm64 `Image`.
+    pub(crate) fn make(kernel: &Path) -> Result<Self> {
+        let dir = host::dir("guests")?;
+        let initrd = dir.join("guest.initramfs");
+        let busybox = ("bin/busybox".to_owned(), stock::busybox()?);
+        initramfs::only(&host::program("ward-guest-init")?, &[busybox], &initrd)?;
+        Ok(Parts {
+            kernel: kernel.into(),
+            initrd,
+            dir,
+        })
+    }
+
+    /// Signs a guest's bundle and returns its file.
+    pub(crate) fn bundle(&self, guest: &Guest) -> Result<PathBuf> {
+        let out = self.dir.join(format!("{}.ward", guest.name));
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let key = owner_key()?;
+        say(&format!("signing the guest {}", guest.name));
+        let options = [
+            ("--kernel", text(&self.kernel)),
+            ("--initrd", text(&self.initrd)),
+            ("--append", guest.append()),
+            ("--cpus", guest.cpus.to_string()),
+            ("--memory", format!("{}M", guest.memory)),
+            ("--image-version", "1".to_owned()),
+            ("--key", text(&key)),
+            ("--out", text(&out)),
+        ];
+        let mut words = vec!["bundle"];
+        for (name, value) in &options {
+            words.extend([name, value.as_str()]);
+        }
+        ward(&words)?;
+        Ok(out)
+    }
+
+    /// The files of these guests, as a host finds them in /guests.
+    pub(crate) fn files(&self, guests: &[Guest], stock: Option<&Stock>) -> Result<Vec<Named>> {
+        let mut files = Vec::new();
+        let mut add = |name: String, file: PathBuf| {
+            if !files.iter().any(|(known, _)| *known == name) {
+                files.push((name, file));
+            }
+        };
+        for guest in guests {
+            let parts = match (guest.stock, stock) {
+                (true, Some(stock)) => &stock.0,
+                (true, None) => continue,
+                _ => self,
+            };
+            let in_host = |file: &str| format!("guests/{file}");
+            if !guest.normal {
+                add(
+                    in_host(&format!("{}.ward", guest.name)),
+                    parts.bundle(guest)?,
+                );
+                continue;
+            }
+            let prefix = if guest.stock { "stock" } else { "own" };
+            let (kernel, initrd) = (format!("{prefix}-Image"), format!("{prefix}-initramfs"));
+            let (cpus, memory) = (guest.cpus.to_string(), format!("{}M", guest.memory));
+            let words = [
+                "--normal",
+                "--kernel",
+                &format!("/guests/{kernel}"),
+                "--initrd",
+                &format!("/guests/{initrd}"),
+                "--cpus",
+                &cpus,
+                "--memory",
+                &memory,
+                "--append",
+                &guest.append(),
+            ];
+            let list = self.dir.join(format!("{}.args", guest.name));
+            fs::write(&list, words.join("\n"))
+                .with_context(|| format!("cannot write {}", list.display()))?;
+            add(in_host(&format!("{}.args", guest.name)), list);
+            add(in_host(&kernel), parts.kernel.clone());
+            add(in_host(&initrd), parts.initrd.clone());
+        }
+        Ok(files)
+    }
+}
+
+/// Debian's kernel as a guest's, with the modules that a guest's devices need.
+pub(crate) struct Stock(Parts);
+
+impl Stock {
+    /// `kernel` is unpacked already.
+    pub(crate) fn make(kernel: &Path, own: &Parts) -> Result<Self> {
+        let initrd = own.dir.join("stock.initramfs");
+        let busybox = ("bin/busybox".to_owned(), stock::busybox()?);
+        let program = host::program("ward-guest-init")?;
+        initramfs::guest(&program, &[busybox], &stock::guest_modules()?, &initrd)?;
+        Ok(Stock(Parts {
+            kernel: kernel.into(),
+            initrd,
+            dir: own.dir.clone(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_the_host_tries_each() {
+        let scenario = include_str!("../../tests/linux/src/scenario.rs");
+        for (index, guest) in TESTS.iter().enumerate() {
+            assert!(TESTS[..index].iter().all(|other| other.name != guest.name));
+            let check = format!("\"guest-{}\"", guest.name);
+            assert!(guest.name == "hold" || scenario.contains(&check), "{check}");
+        }
+    }
+
+    #[test]
+    fn the_published_range_is_covered() {
+        let protected = || TESTS.iter().filter(|guest| !guest.normal);
+        for cpus in [1, 2, 4] {
+            assert!(protected().any(|guest| guest.cpus == cpus), "{cpus} CPUs");
+        }
+        for memory in [128, 2048] {
+            assert!(
+                protected().any(|guest| guest.memory == memory),
+                "{memory} MiB"
+            );
+        }
+    }
+}
