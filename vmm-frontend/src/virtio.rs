@@ -15,10 +15,14 @@ mod notifier;
 mod request;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod vhost;
 mod worker;
 
 pub mod blk;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod mmio;
 pub mod net;
 pub mod rng;

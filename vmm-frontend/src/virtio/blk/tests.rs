@@ -1,5 +1,5 @@
-use super::super::testing::{DATA, Driver, NO_EVENT_IDX, RAM2};
 use super::super::device;
+use super::super::testing::{DATA, Driver, NO_EVENT_IDX, RAM2};
 use super::*;
 use std::io::Write;
 use std::os::unix::fs::FileExt;

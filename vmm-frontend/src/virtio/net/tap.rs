@@ -55,8 +55,8 @@ impl Tap {
     }
 
     /// A connected socket, or another file of packets, in place of a tap.
-    #[cfg(test)]
-    pub(super) fn from_file(file: File) -> Self {
+    #[cfg(any(test, fuzzing))]
+    pub(in super::super) fn from_file(file: File) -> Self {
         Tap { file }
     }
 
@@ -95,7 +95,7 @@ impl Tap {
         let done = unsafe { libc::ioctl(self.file.as_raw_fd(), libc::TUNSETOFFLOAD, offloads) };
         match check(done) {
             // In tests a socket is in its place.
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => Ok(()),
             done => done,
         }
