@@ -32,9 +32,12 @@ pub const MAX_VCPUS: usize = 64;
 pub const MAX_IMAGES: usize = 16;
 /// Memory and device regions a manifest may name.
 pub const MAX_REGIONS: usize = 16;
-/// Frames one [`Call::VmDonate`], [`Call::VmClearRange`] or [`Call::HostDonate`] may name.
+/// Frames one [`Call::VmDonate`], [`Call::VmClearRange`] or [`Call::HostDonate`] may name, and
+/// leaves one [`Call::VmUnmapRange`], [`Call::VmProtect`] or [`Call::VmAgeRange`].
 pub const MAX_RANGE_FRAMES: u64 = 512;
 /// [`Call::VmRegister`] flag: the VM's memory and registers are kept from the host.
 pub const VM_PROTECTED: u64 = 1;
+/// [`Call::VmAgeRange`] flag: only count the leaves that were used, and leave them so.
+pub const AGE_LOOK: u64 = 1;
 /// List registers a run page has room for (`ICH_LR0_EL2` to `ICH_LR15_EL2`).
 pub const MAX_LIST_REGISTERS: usize = 16;

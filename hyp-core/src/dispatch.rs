@@ -5,7 +5,7 @@ use crate::abi::{Call, Error, VERSION, smccc};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
 use crate::memory::For;
-use crate::vm::{Destroyed, Verified};
+use crate::vm::{Destroyed, Leaves, PROT_WRITE, Verified};
 use crate::ward::Ward;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -73,8 +73,13 @@ impl<M: Machine> Ward<M> {
         call: Call,
         registers: &Registers,
     ) -> Result<Answer, Error> {
-        let [_, a, b, c, d, e, ..] = *registers;
+        let [_, a, b, c, d, e, f, _] = *registers;
         let done = |()| Answer::DONE;
+        let leaves = |count| Leaves {
+            ipa: b,
+            order: c,
+            count,
+        };
         match call {
             Call::Version => Ok(Answer::value(u64::from(VERSION))),
             Call::Info => self.info(order, a).map(Answer::value),
@@ -95,9 +100,18 @@ impl<M: Machine> Ward<M> {
             }
             Call::VcpuRun => self.vcpu_run(order, a, b).map(Answer::value),
             Call::VmMap => self.vm_map(order, a, b, c, d, e).map(Answer::value),
-            Call::VmUnmap => self.vm_unmap(order, a, b, c).map(done),
-            Call::VmWriteProtect => self.vm_write_protect(order, a, b, c).map(done),
-            Call::VmAge => self.vm_age(order, a, b, c).map(Answer::value),
+            Call::VmUnmap => self.vm_unmap(order, a, leaves(1)).map(|_| Answer::DONE),
+            Call::VmUnmapRange => self.vm_unmap(order, a, leaves(d)).map(Answer::value),
+            Call::VmWriteProtect => {
+                let changed = self.vm_protect(order, a, leaves(1), 0, PROT_WRITE);
+                changed.map(|_| Answer::DONE)
+            }
+            Call::VmProtect => {
+                let changed = self.vm_protect(order, a, leaves(d), e, f);
+                changed.map(Answer::value)
+            }
+            Call::VmAge => self.vm_age(order, a, leaves(1), 0).map(Answer::value),
+            Call::VmAgeRange => self.vm_age(order, a, leaves(d), e).map(Answer::value),
             Call::VmMapIo => self.vm_map_io(order, a, b, c, d).map(done),
             Call::VmClearRange => self.vm_clear_range(order, a, b, c).map(Answer::value),
             Call::VmSetCntvoff => self.vm_set_cntvoff(order, a, b).map(done),

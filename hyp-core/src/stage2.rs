@@ -27,6 +27,7 @@ use crate::addr::{Ipa, Pfn, Size, VmId};
 use crate::machine::{Stage2Root, TableMemory};
 
 mod accessed;
+mod change;
 mod descriptor;
 mod geometry;
 #[cfg(feature = "inspect")]
@@ -35,13 +36,14 @@ mod map;
 mod merge;
 mod note;
 mod pool;
-mod protect;
+mod split;
 mod unmap;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
+pub use change::{Change, Span};
 pub use descriptor::{Attrs, Leaf, MemoryKind, Note};
 pub use geometry::Geometry;
 #[cfg(feature = "inspect")]
@@ -51,7 +53,6 @@ pub use pool::Pool;
 pub use unmap::UnmapError;
 
 use descriptor::Entry;
-use walk::Slot;
 
 /// The translation table of the host or of one VM.
 #[derive(Debug)]
@@ -141,14 +142,10 @@ impl Stage2 {
 
     /// The first leaf that ends beyond `from`: the one around it, else the next above.
     pub fn next_leaf(&self, mem: &impl TableMemory, from: Ipa) -> Option<(Ipa, Leaf)> {
-        let (ipa, _, leaf) = self.next_slot(mem, from)?;
-        Some((ipa, leaf))
-    }
-
-    fn next_slot(&self, mem: &impl TableMemory, from: Ipa) -> Option<(Ipa, Slot, Leaf)> {
-        let (ipa, walk) = self.find(mem, from, |entry| matches!(entry, Entry::Leaf(_)))?;
+        let is_leaf = |entry| matches!(entry, Entry::Leaf(_));
+        let (ipa, walk) = self.find(mem, from, u64::MAX, is_leaf)?;
         match walk.entry {
-            Entry::Leaf(leaf) => Some((ipa, walk.end, leaf)),
+            Entry::Leaf(leaf) => Some((ipa, leaf)),
             _ => None,
         }
     }

@@ -13,6 +13,8 @@ mod teardown;
 
 pub use boot::VERIFY_FRAMES;
 pub(crate) use boot::Verified;
+pub(crate) use map::PROT_WRITE;
+pub(crate) use normal::Leaves;
 pub(crate) use teardown::Destroyed;
 
 use crate::abi::manifest::Manifest;

@@ -35,6 +35,9 @@
 #define WARD_CALL_VM_SET_CNTVOFF         0xc600011e
 #define WARD_CALL_VM_POWER_OFF           0xc600011f
 #define WARD_CALL_VM_DESTROY             0xc6000120
+#define WARD_CALL_VM_PROTECT             0xc6000121
+#define WARD_CALL_VM_UNMAP_RANGE         0xc6000122
+#define WARD_CALL_VM_AGE_RANGE           0xc6000123
 #define WARD_CALL_SMMU_ALLOC             0xc6000130
 #define WARD_CALL_SMMU_FREE              0xc6000131
 #define WARD_CALL_SMMU_MAP               0xc6000132
@@ -121,6 +124,7 @@
 #define WARD_MAX_REGIONS                 16
 #define WARD_MAX_RANGE_FRAMES            512
 #define WARD_VM_PROTECTED                1
+#define WARD_AGE_LOOK                    1
 #define WARD_MAX_LIST_REGISTERS          16
 
 /* Places of system registers in struct ward_regs */

@@ -3,7 +3,8 @@
 
 use hyp_core::abi::run::{REGS_OFFSET, RunIn, RunOut, exit, in_flags};
 use hyp_core::abi::{Call, Error};
-use ward_tests::fake::Step;
+use std::sync::Arc;
+use ward_tests::fake::{Hook, StdSched, Step};
 use ward_tests::harness::{Plan, Scene, Shape};
 
 const PAGE: u64 = Plan::RAM_PAGE + 16;
@@ -241,4 +242,171 @@ fn a_map_says_how_many_table_pages_are_left() {
         assert_eq!(said, scene.call(Call::StatRead, &[vm, left]));
         assert_ne!(said, Ok(0));
     }
+}
+
+fn store(page: u64) -> Step {
+    Step::Store {
+        ipa: page << 12,
+        rt: 1,
+        value: page,
+    }
+}
+
+/// A normal VM with `count` pages at [`PAGE`] but for every third.
+fn with_pages(scene: &Scene, count: u64) -> u64 {
+    let vm = scene.vm(false, 1);
+    for n in (0..count).filter(|n| n % 3 != 2) {
+        scene.map(vm, PAGE + n, 0).expect("mapped");
+    }
+    vm
+}
+
+#[test]
+fn a_dirty_log_takes_write_permission_and_gives_it_back() {
+    let scene = Scene::default();
+    let vm = with_pages(&scene, 9);
+    let protect =
+        |count, add, remove| scene.call(Call::VmProtect, &[vm, PAGE << 12, 0, count, add, remove]);
+    let before = scene.world.fake.state().work.tlbi;
+    assert_eq!(protect(9, 0, 1), Ok(6));
+    assert_eq!(
+        scene.world.fake.state().work.tlbi,
+        before + 1,
+        "one for all"
+    );
+    assert_eq!(protect(9, 0, 1), Ok(0));
+    assert_eq!(scene.world.fake.state().work.tlbi, before + 1);
+    assert_eq!(scene.run(vm, 0, &[store(PAGE)]), Ok(exit::MEMORY));
+    // Only what is asked for comes back: a page without execution stays so.
+    assert_eq!(protect(1, 0, 2), Ok(1));
+    assert_eq!(protect(1, 1, 0), Ok(1));
+    scene.run_in(vm, 0, FLAGS, in_flags::RETRY);
+    assert_eq!(scene.run(vm, 0, &[]), Ok(exit::IRQ));
+    let fetch = Step::Fetch { ipa: PAGE << 12 };
+    assert_eq!(scene.run(vm, 0, &[fetch]), Ok(exit::MEMORY));
+    for (add, remove) in [(4, 0), (0, 4), (1, 1), (3, 2), (u64::MAX, 0)] {
+        assert_eq!(protect(1, add, remove), Err(Error::InvalidArgument));
+    }
+    // The same of one leaf, by its old name.
+    assert_eq!(
+        scene.call(Call::VmWriteProtect, &[vm, PAGE << 12, 0]),
+        Ok(0)
+    );
+    assert_eq!(protect(1, 0, 1), Ok(0));
+}
+
+#[test]
+fn ages_of_a_range_are_looked_at_or_taken() {
+    let scene = Scene::default();
+    let vm = with_pages(&scene, 6);
+    let age = |count, flags| scene.call(Call::VmAgeRange, &[vm, PAGE << 12, 0, count, flags]);
+    assert_eq!(age(6, 1), Ok(4));
+    assert_eq!(age(6, 1), Ok(4), "looking leaves them so");
+    assert_eq!(age(6, 0), Ok(4));
+    assert_eq!(age(6, 1), Ok(0));
+    assert_eq!(scene.run(vm, 0, &[store(PAGE + 1)]), Ok(exit::IRQ));
+    assert_eq!(age(6, 0), Ok(1));
+    assert_eq!(age(6, 2), Err(Error::InvalidArgument));
+}
+
+#[test]
+fn ranges_are_checked_whole() {
+    let scene = Scene::default();
+    let vm = with_pages(&scene, 6);
+    let protected = scene.protected(1);
+    let bits = scene.world.inner().spec.setup.ipa_bits;
+    let calls = [Call::VmUnmapRange, Call::VmProtect, Call::VmAgeRange];
+    for call in calls {
+        let refused = |vm, ipa, order, count| {
+            let answer = scene.world.call(call, &[vm, ipa, order, count]);
+            answer.expect("as specified").error()
+        };
+        let at = PAGE << 12;
+        for (ipa, order, count, error) in [
+            (at, 0, 513, Error::InvalidArgument),
+            (at, 0, u64::MAX, Error::InvalidArgument),
+            (at, 1, 4, Error::InvalidArgument),
+            (at + 8, 0, 4, Error::BadAddress),
+            (at, 9, 1, Error::BadAddress),
+            (at + 0x1000, 9, 512, Error::BadAddress),
+            (u64::MAX << 12, 0, 512, Error::BadAddress),
+            (1 << 63, 9, 512, Error::BadAddress),
+            ((1 << 52) - 4096, 0, 2, Error::BadAddress),
+            ((1 << bits) - 4096, 0, 2, Error::BadAddress),
+            ((1 << bits) - (2 << 20), 9, 2, Error::BadAddress),
+            // Pages where blocks are named; nothing where one is.
+            (at & !0x1f_ffff, 9, 1, Error::NotFound),
+            (at & !0x1f_ffff, 9, 512, Error::NotFound),
+            (at + 0x2000, 0, 1, Error::NotFound),
+            (at + 0x2000, 0, 0, Error::NotFound),
+        ] {
+            assert_eq!(
+                refused(vm, ipa, order, count),
+                Some(error),
+                "{call:?} {ipa:#x}"
+            );
+        }
+        assert_eq!(refused(vm, at + 0x2000, 0, 2), None, "a hole and a page");
+        assert_eq!(refused(vm, (1 << bits) - 8192, 0, 2), None, "holes");
+        assert_eq!(refused(protected, at, 0, 4), Some(Error::InvalidArgument));
+        assert_eq!(refused(0, at, 0, 4), Some(Error::NotFound));
+    }
+    scene.call(Call::VmPowerOff, &[vm]).expect("off");
+    let args = [vm, PAGE << 12, 0, 9];
+    assert_eq!(scene.call(Call::VmProtect, &args), Err(Error::BadState));
+    assert_eq!(scene.call(Call::VmAgeRange, &args), Err(Error::BadState));
+    assert_eq!(scene.call(Call::VmUnmapRange, &args), Ok(3));
+    scene.check();
+}
+
+#[test]
+fn a_range_that_cuts_blocks_needs_a_table_for_each() {
+    let scene = Scene::default();
+    let vm = scene.vm(false, 1);
+    let block = (Plan::RAM_PAGE & !511) + 512;
+    scene.map(vm, block, 9).expect("mapped");
+    scene.map(vm, block + 512, 9).expect("mapped");
+    while scene.call(Call::VmReclaimPool, &[vm]).is_ok() {}
+    let unmap = |page: u64, count| scene.call(Call::VmUnmapRange, &[vm, page << 12, 0, count]);
+    assert_eq!(unmap(block + 510, 4), Err(Error::NoMemory));
+    // A block as a whole needs none, in pages or as what it is; a part that stays neither.
+    let protect = [vm, block << 12, 0, 512, 0, 1];
+    assert_eq!(scene.call(Call::VmProtect, &protect), Ok(1));
+    let part = [vm, block << 12, 0, 3, 0, 1];
+    assert_eq!(scene.call(Call::VmProtect, &part), Ok(0));
+    scene
+        .call(Call::VmDonate, &[vm, scene.frame() << 12, 1])
+        .expect("donated");
+    assert_eq!(unmap(block + 510, 4), Err(Error::NoMemory));
+    scene
+        .call(Call::VmDonate, &[vm, scene.frame() << 12, 1])
+        .expect("donated");
+    assert_eq!(unmap(block + 510, 4), Ok(4));
+    assert_eq!(unmap(block, 512), Ok(510));
+    scene.check();
+}
+
+#[test]
+fn frames_of_a_range_are_given_away_while_the_guest_runs() {
+    let scene = Arc::new(Scene::<StdSched>::default());
+    let vm = with_pages(&scene, 6);
+    let other = scene.protected(1);
+    let pfn = scene.world.inner().spec.vms[&(vm as u16)].maps[&(PAGE + 1)].pfn;
+    let weak = Arc::downgrade(&scene);
+    let hook = move || {
+        let Some(scene) = weak.upgrade() else { return };
+        scene.world.at_hook(vm as u16, 0).expect("the same point");
+        scene.world.fake.set_cpu(1);
+        let donate = [other, PAGE << 12, pfn << 12, 0, 3];
+        assert_eq!(scene.call(Call::VmMap, &donate), Err(Error::Denied));
+        let range = [vm, PAGE << 12, 0, 6];
+        assert_eq!(scene.call(Call::VmUnmapRange, &range), Ok(4));
+        scene.call(Call::VmMap, &donate).expect("the VM's now");
+    };
+    scene.world.fake.state().hook = Some(Hook(Arc::new(hook)));
+    // The guest has the pages in its TLB when they go; afterwards it finds nothing there.
+    let steps = [store(PAGE), store(PAGE + 1), Step::Hook, store(PAGE + 1)];
+    assert_eq!(scene.run(vm, 0, &steps), Ok(exit::MMIO));
+    assert_eq!(scene.out(vm, 0, IPA), (PAGE + 1) << 12);
+    scene.check();
 }

@@ -6,6 +6,7 @@
 use hyp_core::abi::Call;
 use hyp_core::abi::Error;
 use hyp_core::abi::error::AGAIN;
+use hyp_core::abi::run::exit;
 use hyp_core::abi::smccc::{KVM_MEM_SHARE, KVM_MEM_UNSHARE};
 use hyp_core::addr::{Ipa, VcpuId};
 use hyp_core::machine::Mutex;
@@ -497,6 +498,45 @@ fn a_block_lent_split_and_unmapped() {
         race(
             &scene,
             vec![Box::new(change), Box::new(age), Box::new(guest)],
+        );
+    });
+}
+
+#[test]
+fn a_range_unmapped_while_its_frames_are_taken_and_lent() {
+    explore(|| {
+        let scene = scene();
+        let vm = scene.vm(false, 1);
+        let page = Plan::RAM_PAGE + 1;
+        let pfns: Vec<u64> = (0..3)
+            .map(|n| scene.map(vm, page + n, 0).expect("mapped"))
+            .collect();
+        let frames = pfns.clone();
+        let unmap = move |world: &World<Shuttle>| {
+            let changed = call(world, Call::VmUnmapRange, &[vm, page << 12, 0, 8]);
+            assert!(matches!(changed, Ok(3 | 4)), "{changed:?}");
+        };
+        // Given away the moment the loan has ended: the fake fails a zeroing of what a TLB holds.
+        let take = move |world: &World<Shuttle>| {
+            for pfn in &frames {
+                let _ = call(world, Call::VmDonate, &[vm, pfn << 12, 1]);
+            }
+        };
+        let again = move |world: &World<Shuttle>| {
+            let _ = call(
+                world,
+                Call::VmMap,
+                &[vm, (page + 5) << 12, pfns[2] << 12, 0, 3],
+            );
+            for n in 0..3 {
+                let _ = world.fake.guest_write(vm as u16, (page + n) << 12, n);
+                Shuttle::point();
+            }
+            let _ = call(world, Call::VmProtect, &[vm, page << 12, 0, 8, 0, 1]);
+        };
+        race(
+            &scene,
+            vec![Box::new(unmap), Box::new(take), Box::new(again)],
         );
     });
 }

@@ -100,13 +100,13 @@ calls! {
         "Maps a page or block at fault time: donates and zeroes it for a protected VM, lends it to a normal one. What a host lends it has cleaned to the point of coherency, and instruction caches are its affair. A frame can be lent 65535 times.";
     0x19 VmUnmap "vm_unmap" ("vm", "ipa", "order: 0 or 9") -> ()
         states "ready or powered off, normal" kcore "(none)"
-        "Ends the loan of a page or block to a normal VM.";
+        "Ends the loan of a page or block to a normal VM: vm_unmap_range of one leaf.";
     0x1a VmWriteProtect "vm_write_protect" ("vm", "ipa", "order: 0 or 9") -> ()
         states "ready, normal" kcore "(none)"
-        "Takes write permission from a leaf of a normal VM, for dirty logging.";
+        "Takes write permission from a leaf of a normal VM: vm_protect of one leaf.";
     0x1b VmAge "vm_age" ("vm", "ipa", "order: 0 or 9") -> ("young: 1 if used since the last call")
         states "ready, normal" kcore "(none)"
-        "Tests and clears the access flag of a leaf of a normal VM.";
+        "Tests and clears the access flag of a leaf of a normal VM: vm_age_range of one leaf.";
     0x1c VmMapIo "vm_map_io" ("vm", "ipa", "pa: device memory", "frames: 1 to 512") -> ()
         states "ready" kcore "phys_addr_ioremap"
         "Maps device memory that is not Ward's into a VM.";
@@ -121,6 +121,21 @@ calls! {
     0x20 VmDestroy "vm_destroy" ("vm") -> ("left: 0; with AGAIN at least one frame is left")
         states "powered off, no vCPU active" kcore "clear_vm_stage2_range"
         "Returns a bounded number of the VM's frames, zeroed; after the last the number is free.";
+    0x21 VmProtect "vm_protect"
+        ("vm", "ipa", "order: 0 or 9", "count: leaves in a row, up to 512; 0 is 1", "add: permissions, bit 0 write, bit 1 execute", "remove: permissions, none that `add` has")
+        -> ("changed: leaves that changed")
+        states "ready, normal" kcore "(none)"
+        "Gives permissions to what a normal VM was lent, and takes them, with one TLB invalidation. A block in an order 0 range changes as a whole where it lies in it, and is split where it reaches over an end. With more than one leaf, holes are passed by. Leaves smaller than the order are not_found.";
+    0x22 VmUnmapRange "vm_unmap_range"
+        ("vm", "ipa", "order: 0 or 9", "count: leaves in a row, up to 512; 0 is 1")
+        -> ("changed: leaves that are gone")
+        states "ready or powered off, normal" kcore "(none)"
+        "Ends the loan of what the range maps, with one TLB invalidation. Blocks, holes and smaller leaves as for vm_protect.";
+    0x23 VmAgeRange "vm_age_range"
+        ("vm", "ipa", "order: 0 or 9", "count: leaves in a row, up to 512; 0 is 1", "flags: bit 0 only look")
+        -> ("young: leaves used since the flag was last cleared")
+        states "ready, normal" kcore "(none)"
+        "Counts and clears the access flags of a range, with one TLB invalidation; a block that reaches over an end counts too. Holes and smaller leaves as for vm_protect.";
     0x30 SmmuAlloc "smmu_alloc" ("smmu", "stream", "vm") -> () states "ready" kcore "el2_alloc_smmu_pgd"
         "Gives a stream to a VM or to the host. Not in this version.";
     0x31 SmmuFree "smmu_free" ("smmu", "stream") -> () states "powered off" kcore "el2_free_smmu_pgd"

@@ -1,6 +1,7 @@
 //! Tests of the tables, on memory whose walkers and TLBs are as unkind as the manual allows.
 
 mod accessed;
+mod change;
 mod descriptor;
 mod geometry;
 mod lookup;
@@ -17,7 +18,7 @@ mod random;
 mod speculate;
 mod unmap;
 
-use super::{Attrs, Geometry, Leaf, MemoryKind, Pool, Stage2};
+use super::{Attrs, Change, Geometry, Leaf, MemoryKind, Pool, Span, Stage2, UnmapError};
 use crate::addr::{Ipa, Pfn, Size, VmId};
 use memory::{FIRST, Mem};
 
@@ -41,6 +42,55 @@ const VM: VmId = VmId(7);
 const G: u64 = 1 << 30;
 const M2: u64 = 2 << 20;
 const K4: u64 = 4096;
+
+/// One place.
+fn one(ipa: Ipa, size: Size) -> Span {
+    let count = 1;
+    Span { ipa, size, count }
+}
+
+/// To these attributes.
+fn to(attrs: Attrs) -> impl Fn(Leaf) -> Option<Change> + Copy {
+    move |leaf| {
+        Some(if leaf.attrs == attrs {
+            Change::Keep
+        } else {
+            Change::Attrs(attrs)
+        })
+    }
+}
+
+fn age(leaf: Leaf) -> Option<Change> {
+    Some(if leaf.accessed {
+        Change::Age
+    } else {
+        Change::Keep
+    })
+}
+
+/// The changes of one leaf.
+impl Stage2 {
+    fn can_protect(
+        &self,
+        mem: &Mem,
+        pool_len: u64,
+        ipa: Ipa,
+        size: Size,
+        attrs: Attrs,
+    ) -> Result<(), UnmapError> {
+        self.can_change(mem, pool_len, one(ipa, size), to(attrs))
+    }
+
+    /// Ages what is there, of whatever size; `None`: nothing is.
+    fn take_accessed(&mut self, mem: &Mem, ipa: Ipa, size: Size) -> Option<bool> {
+        let mut found = false;
+        let aged = self.change(mem, &mut Pool::new(), one(ipa, size), |leaf| {
+            found = true;
+            age(leaf)
+        });
+        found.then_some(aged > 0)
+    }
+}
 
 fn ipa(address: u64) -> Ipa {
     Ipa::page(address).unwrap()
@@ -127,7 +177,7 @@ impl Fixture {
             Ok(())
         );
         self.table
-            .protect(&self.mem, &mut self.pool, ipa(at), size, attrs);
+            .change(&self.mem, &mut self.pool, one(ipa(at), size), to(attrs));
         self.mem.check();
     }
 

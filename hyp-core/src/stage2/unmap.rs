@@ -67,7 +67,7 @@ impl Stage2 {
     }
 
     /// The walk to the leaf that is the range or contains it, and that leaf.
-    pub(super) fn plan_part(
+    fn plan_part(
         &self,
         mem: &impl TableMemory,
         ipa: Ipa,
@@ -95,7 +95,7 @@ impl Stage2 {
     /// If it meets a leaf: a bug of the caller's.
     pub fn free_tables(&mut self, mem: &impl TableMemory, pool: &mut Pool) -> bool {
         let used = |entry| entry != Entry::Invalid(Note::NONE);
-        let Some((ipa, walk)) = self.find(mem, Ipa::containing(0), used) else {
+        let Some((ipa, walk)) = self.find(mem, Ipa::containing(0), u64::MAX, used) else {
             return false;
         };
         for slot in core::iter::once(walk.end).chain(walk.end.others()) {
@@ -131,7 +131,7 @@ impl Stage2 {
 const NO_TABLES: [Option<Pfn>; 3] = [None; 3];
 
 /// Does the pool hold the tables for a leaf of `size` below the larger one at `slot`?
-pub(super) fn enough_to_split(slot: Slot, size: Size, pool_len: u64) -> Result<(), UnmapError> {
+fn enough_to_split(slot: Slot, size: Size, pool_len: u64) -> Result<(), UnmapError> {
     match slot.missing_tables(size, pool_len) {
         0 => Ok(()),
         missing => Err(UnmapError::NoTables(missing)),
@@ -140,7 +140,7 @@ pub(super) fn enough_to_split(slot: Slot, size: Size, pool_len: u64) -> Result<(
 
 /// Unlinks the tables that the end of the walk, now zero, leaves empty, from the lowest up. They
 /// are not to be touched before an invalidation of the walk.
-fn unlink_empty(mem: &impl TableMemory, walk: &Walk) -> [Option<Pfn>; 3] {
+pub(super) fn unlink_empty(mem: &impl TableMemory, walk: &Walk) -> [Option<Pfn>; 3] {
     let mut empty = NO_TABLES;
     let mut slot = walk.end;
     for place in &mut empty {

@@ -107,15 +107,17 @@ impl Stage2 {
         }
     }
 
-    /// The first walk at or above `from` whose end is `wanted`, and the first address it covers.
+    /// The first walk from `from` on, and below `end`, whose end is `wanted`, and the first
+    /// address it covers.
     pub(super) fn find(
         &self,
         mem: &impl TableMemory,
         from: Ipa,
+        end: u64,
         wanted: impl Fn(Entry) -> bool,
     ) -> Option<(Ipa, Walk)> {
         let mut at = from;
-        while self.geometry.contains(at, Size::Page) {
+        while at.as_u64() < end && self.geometry.contains(at, Size::Page) {
             let walk = self.walk(mem, at, Size::Page);
             let first = walk.end.first(at);
             if wanted(walk.entry) {

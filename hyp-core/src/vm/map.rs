@@ -11,9 +11,9 @@ use crate::stage2::{Attrs, MapError, MemoryKind};
 use crate::ward::Ward;
 
 /// Permission bits of [`Call::VmMap`](crate::abi::Call::VmMap).
-const PROT_WRITE: u64 = 1;
-const PROT_EXECUTE: u64 = 2;
-const PROT_ALL: u64 = PROT_WRITE | PROT_EXECUTE;
+pub(crate) const PROT_WRITE: u64 = 1;
+pub(crate) const PROT_EXECUTE: u64 = 2;
+pub(crate) const PROT_ALL: u64 = PROT_WRITE | PROT_EXECUTE;
 
 /// A leaf that a host asked for: addresses aligned to its size.
 #[derive(Clone, Copy)]

@@ -1,12 +1,12 @@
 //! Calls on the memory of normal VMs, which the host manages as in plain KVM.
 
-use super::map::LeafRequest;
+use super::map::{LeafRequest, PROT_ALL, PROT_EXECUTE, PROT_WRITE};
 use super::{State, Vm};
-use crate::abi::Error;
+use crate::abi::{AGE_LOOK, Error, MAX_RANGE_FRAMES};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
 use crate::memory::Range;
-use crate::stage2::{Attrs, Leaf, MemoryKind, UnmapError};
+use crate::stage2::{Attrs, Change, Leaf, MemoryKind, Span, UnmapError};
 use crate::ward::Ward;
 
 fn unmap_error(error: UnmapError) -> Error {
@@ -17,87 +17,147 @@ fn unmap_error(error: UnmapError) -> Error {
     }
 }
 
-impl<M: Machine> Vm<M> {
-    /// The leaf a host wants changed; device leaves are not the host's to change.
-    fn normal_leaf(&self, machine: &M, leaf: LeafRequest) -> Result<Leaf, Error> {
-        self.require_normal()?;
-        let found = self
-            .stage2
-            .can_unmap(machine, self.pool.len(), leaf.ipa, leaf.size);
-        let found = found.map_err(unmap_error)?;
-        if found.attrs.kind == MemoryKind::Device {
-            Err(Error::NotFound)
-        } else {
-            Ok(found)
+/// Leaves that a host named: `count` of this order in a row, 0 for one.
+#[derive(Clone, Copy)]
+pub(crate) struct Leaves {
+    pub(crate) ipa: u64,
+    pub(crate) order: u64,
+    pub(crate) count: u64,
+}
+
+impl Leaves {
+    /// # Errors
+    /// [`Error::InvalidArgument`] for an unknown order or too many, [`Error::BadAddress`] for a
+    /// misaligned address.
+    fn span(self) -> Result<Span, Error> {
+        if self.count > MAX_RANGE_FRAMES {
+            return Err(Error::InvalidArgument);
         }
+        let LeafRequest { ipa, size } = LeafRequest::new(self.ipa, self.order)?;
+        let count = self.count.max(1);
+        Ok(Span { ipa, size, count })
+    }
+}
+
+/// What a host may change of a leaf but by taking it away: device memory stays as it was mapped.
+fn lent(leaf: Leaf, change: impl FnOnce(Leaf) -> Change) -> Option<Change> {
+    match leaf.attrs.kind {
+        MemoryKind::Normal => Some(change(leaf)),
+        MemoryKind::Device => None,
+    }
+}
+
+impl<M: Machine> Vm<M> {
+    fn check_change(
+        &self,
+        machine: &M,
+        span: Span,
+        change: impl Fn(Leaf) -> Option<Change>,
+    ) -> Result<(), Error> {
+        self.stage2
+            .can_change(machine, self.pool.len(), span, change)
+            .map_err(unmap_error)
     }
 }
 
 impl<M: Machine> Ward<M> {
-    /// [`Call::VmUnmap`](crate::abi::Call::VmUnmap).
+    /// [`Call::VmUnmapRange`](crate::abi::Call::VmUnmapRange).
     pub(crate) fn vm_unmap(
         &self,
         order: &mut Order<'_, level::Top>,
         vm: u64,
-        ipa: u64,
-        leaf_order: u64,
-    ) -> Result<(), Error> {
-        let leaf = LeafRequest::new(ipa, leaf_order)?;
+        leaves: Leaves,
+    ) -> Result<u64, Error> {
+        let span = leaves.span()?;
         self.with_vm(order, vm, |vm, order| {
             vm.require_normal()?;
             vm.require(&[State::Ready, State::PowerOff])?;
-            vm.normal_leaf(&self.machine, leaf)?;
-            let gone = vm
-                .stage2
-                .unmap(&self.machine, &mut vm.pool, leaf.ipa, leaf.size);
-            vm.stats.mapped -= leaf.size.frames();
+            vm.check_change(&self.machine, span, |_| Some(Change::Unmap))?;
+            // Held until the invalidation is complete: nobody sees that a loan has ended, and
+            // gives the frame away, while a TLB still holds it (I4, I6).
             let (mut memory, _) = self.memory.lock(order);
-            memory.end_loan(Range {
-                first: gone.frame,
-                frames: leaf.size.frames(),
-            });
-            Ok(())
+            let mapped = &mut vm.stats.mapped;
+            let machine = &self.machine;
+            Ok(vm.stage2.change(machine, &mut vm.pool, span, |leaf| {
+                let frames = leaf.size.frames();
+                *mapped -= frames;
+                if leaf.attrs.kind == MemoryKind::Normal {
+                    memory.end_loan(Range {
+                        first: leaf.frame,
+                        frames,
+                    });
+                }
+                Some(Change::Unmap)
+            }))
         })
     }
 
-    /// [`Call::VmWriteProtect`](crate::abi::Call::VmWriteProtect).
-    pub(crate) fn vm_write_protect(
+    /// [`Call::VmProtect`](crate::abi::Call::VmProtect).
+    pub(crate) fn vm_protect(
         &self,
         order: &mut Order<'_, level::Top>,
         vm: u64,
-        ipa: u64,
-        leaf_order: u64,
-    ) -> Result<(), Error> {
-        let leaf = LeafRequest::new(ipa, leaf_order)?;
+        leaves: Leaves,
+        add: u64,
+        remove: u64,
+    ) -> Result<u64, Error> {
+        if (add | remove) & !PROT_ALL != 0 || add & remove != 0 {
+            return Err(Error::InvalidArgument);
+        }
+        let span = leaves.span()?;
         self.with_vm(order, vm, |vm, _| {
             vm.require_normal()?;
             vm.require(&[State::Ready])?;
-            let attrs = vm.normal_leaf(&self.machine, leaf)?.attrs;
-            let attrs = Attrs {
-                write: false,
-                ..attrs
+            let allowed = |old, bit| (old || add & bit != 0) && remove & bit == 0;
+            let change = |leaf| {
+                lent(leaf, |leaf| {
+                    let attrs = Attrs {
+                        write: allowed(leaf.attrs.write, PROT_WRITE),
+                        execute: allowed(leaf.attrs.execute, PROT_EXECUTE),
+                        ..leaf.attrs
+                    };
+                    if attrs == leaf.attrs {
+                        Change::Keep
+                    } else {
+                        Change::Attrs(attrs)
+                    }
+                })
             };
-            vm.stage2
-                .protect(&self.machine, &mut vm.pool, leaf.ipa, leaf.size, attrs);
-            Ok(())
+            vm.check_change(&self.machine, span, change)?;
+            let (machine, pool) = (&self.machine, &mut vm.pool);
+            Ok(vm.stage2.change(machine, pool, span, change))
         })
     }
 
-    /// [`Call::VmAge`](crate::abi::Call::VmAge).
+    /// [`Call::VmAgeRange`](crate::abi::Call::VmAgeRange).
     pub(crate) fn vm_age(
         &self,
         order: &mut Order<'_, level::Top>,
         vm: u64,
-        ipa: u64,
-        leaf_order: u64,
+        leaves: Leaves,
+        flags: u64,
     ) -> Result<u64, Error> {
-        let leaf = LeafRequest::new(ipa, leaf_order)?;
+        if flags & !AGE_LOOK != 0 {
+            return Err(Error::InvalidArgument);
+        }
+        let span = leaves.span()?;
         self.with_vm(order, vm, |vm, _| {
             vm.require_normal()?;
             vm.require(&[State::Ready])?;
-            vm.normal_leaf(&self.machine, leaf)?;
-            let young = vm.stage2.take_accessed(&self.machine, leaf.ipa, leaf.size);
-            young.map(u64::from).ok_or(Error::NotFound)
+            vm.check_change(&self.machine, span, |leaf| lent(leaf, |_| Change::Keep))?;
+            let mut young = 0;
+            let (machine, pool) = (&self.machine, &mut vm.pool);
+            vm.stage2.change(machine, pool, span, |leaf| {
+                lent(leaf, |leaf| {
+                    young += u64::from(leaf.accessed);
+                    if leaf.accessed && flags & AGE_LOOK == 0 {
+                        Change::Age
+                    } else {
+                        Change::Keep
+                    }
+                })
+            });
+            Ok(young)
         })
     }
 }

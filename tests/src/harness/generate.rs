@@ -73,7 +73,7 @@ fn wild_address(spec: &Spec, rng: &mut Rng) -> u64 {
 fn wild_call(inner: &mut Inner) -> Action {
     let call = CALLS[inner.rng.below(CALLS.len() as u64) as usize].call;
     let (spec, rng) = (&inner.spec, &mut inner.rng);
-    let mut args: Vec<u64> = (0..5)
+    let mut args: Vec<u64> = (0..6)
         .map(|_| match rng.below(6) {
             0 | 1 => rng.below(6),
             2 => rng.pick(&[9, 64, 65, 512, 513, 0x1_0001, u64::MAX]),
@@ -192,7 +192,7 @@ fn further(inner: &mut Inner) -> Action {
             if vm.protected || rng.percent(50) {
                 return Action::Call(Call::VmClearRange, vec![number, pfn << 12, n]);
             }
-            unmap_like(vm, number, rng, Call::VmUnmap)
+            unmap_like(vm, number, rng, Call::VmUnmapRange)
         }
         _ if rng.percent(1) => Action::Call(Call::VmPowerOff, vec![number]),
         Life::Ready if vcpus < vm.vcpu_limit && rng.percent(70) => {
@@ -245,10 +245,40 @@ fn unmap_like(vm: &crate::spec::Vm, number: u64, rng: &mut Rng, call: Call) -> A
     let near = Plan::RAM_PAGE + rng.below(1100);
     let page = vm.maps.range(near..).next().map_or(near, |(page, _)| *page);
     let block = vm.maps.get(&page).is_some_and(|m| m.block);
-    if rng.percent(if block { 60 } else { 5 }) {
-        return Action::Call(call, vec![number, (page & !511) << 12, 9]);
+    let mut args = if rng.percent(if block { 60 } else { 5 }) {
+        vec![number, (page & !511) << 12, 9]
+    } else {
+        // A little before it, now and then: a range may begin with holes.
+        let before = if rng.percent(20) { rng.below(8) } else { 0 };
+        vec![number, (page - before) << 12, 0]
+    };
+    args.push(match rng.below(8) {
+        0 => rng.below(2),
+        1 => 512 + rng.below(2),
+        2 => rng.below(512),
+        _ => rng.below(24),
+    });
+    match call {
+        Call::VmProtect => args.extend(rng.pick(&[
+            [0, 1],
+            [0, 1],
+            [1, 0],
+            [1, 0],
+            [3, 0],
+            [0, 3],
+            [2, 1],
+            [1, 2],
+            [0, 2],
+            [0, 0],
+            [1, 1],
+            [4, 0],
+            [0, 4],
+        ])),
+        Call::VmAgeRange => args.push(rng.pick(&[0, 0, 0, 1, 1, 2])),
+        Call::VmUnmapRange => {}
+        _ => args.truncate(3),
     }
-    Action::Call(call, vec![number, page << 12, 0])
+    Action::Call(call, args)
 }
 
 /// The host's work on a normal VM.
@@ -265,9 +295,12 @@ fn normal(inner: &mut Inner, number: u64) -> Action {
                 1 + rng.below(3),
             ],
         ),
-        1 => unmap_like(vm, number, rng, Call::VmUnmap),
-        2 => unmap_like(vm, number, rng, Call::VmWriteProtect),
-        3 => unmap_like(vm, number, rng, Call::VmAge),
+        1 if rng.percent(20) => unmap_like(vm, number, rng, Call::VmUnmap),
+        1 => unmap_like(vm, number, rng, Call::VmUnmapRange),
+        2 if rng.percent(20) => unmap_like(vm, number, rng, Call::VmWriteProtect),
+        2 => unmap_like(vm, number, rng, Call::VmProtect),
+        3 if rng.percent(20) => unmap_like(vm, number, rng, Call::VmAge),
+        3 => unmap_like(vm, number, rng, Call::VmAgeRange),
         4 => Action::Call(Call::VmSetCntvoff, vec![number, rng.next()]),
         _ => {
             let wanted = inner.wanted.get(&(number as u16)).copied();

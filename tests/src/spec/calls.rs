@@ -80,9 +80,16 @@ impl Spec {
             Call::VmRemapImage => self.vm_remap_image(a[0], a[1], a[2], a[3], a[4], seen),
             Call::VmVerifyImages => self.vm_verify_images(a[0], seen),
             Call::VmMap => self.vm_map(a[0], a[1], a[2], a[3], a[4], seen),
-            Call::VmUnmap => self.vm_unmap(a[0], a[1], a[2], seen),
-            Call::VmWriteProtect => self.vm_write_protect(a[0], a[1], a[2], seen),
-            Call::VmAge => self.vm_age(a[0], a[1], a[2], seen),
+            Call::VmUnmapRange => self.vm_unmap(a[0], [a[1], a[2], a[3]], seen),
+            Call::VmProtect => self.vm_protect(a[0], [a[1], a[2], a[3]], [a[4], a[5]], seen),
+            Call::VmAgeRange => self.vm_age(a[0], [a[1], a[2], a[3]], a[4]),
+            // The same of one leaf; the first two have no result.
+            Call::VmUnmap => self.vm_unmap(a[0], [a[1], a[2], 1], seen).map(|_| DONE),
+            Call::VmWriteProtect => {
+                let one = [a[1], a[2], 1];
+                self.vm_protect(a[0], one, [0, 1], seen).map(|_| DONE)
+            }
+            Call::VmAge => self.vm_age(a[0], [a[1], a[2], 1], 0),
             Call::VmMapIo => self.vm_map_io(a[0], a[1], a[2], a[3], seen),
             Call::VmClearRange => self.vm_clear_range(a[0], a[1], a[2], seen),
             Call::VmSetCntvoff if self.vm(a[0])?.protected && a[1] != 0 => {

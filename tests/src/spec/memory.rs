@@ -4,6 +4,8 @@ use super::calls::{DONE, Outcome, frame, gives, leaf_frames, range};
 use super::{Life, Mapped, Owner, Seen, Spec, Vm};
 use hyp_core::abi::Error;
 use hyp_core::abi::manifest::Manifest;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// A leaf that a call names: its pages.
 fn leaf(ipa: u64, order: u64) -> Result<std::ops::Range<u64>, Error> {
@@ -135,14 +137,15 @@ impl Spec {
         Ok(DONE)
     }
 
-    /// A leaf of a normal VM that the host wants to change, or a part of one: its pages, and
-    /// whether a larger leaf must be split for that.
-    fn normal_leaf(
+    /// What a normal VM's host wants to change: the leaves that lie in the pages, and of blocks
+    /// that reach over an end each page. `touches` says which it can be about; others are passed by.
+    fn normal_leaves(
         &mut self,
         vm: u64,
-        pages: &std::ops::Range<u64>,
+        (pages, order, count): (&Range<u64>, u64, u64),
         lives: &[Life],
-    ) -> Result<bool, Error> {
+        touches: impl Fn(&Mapped) -> bool,
+    ) -> Result<Vec<Piece>, Error> {
         if self.vm(vm)?.protected {
             return Err(Error::InvalidArgument);
         }
@@ -151,33 +154,58 @@ impl Spec {
         if pages.end > ipa_end {
             return Err(Error::BadAddress);
         }
-        let whole = pages.end - pages.start == 512;
-        let fits = |page| {
-            it.maps
-                .get(&page)
-                .is_some_and(|m: &Mapped| !m.device && (m.block || !whole))
-        };
-        if !pages.clone().all(fits) {
+        if order == 9
+            && it
+                .maps
+                .range(pages.clone())
+                .any(|(_, mapped)| !mapped.block)
+        {
             return Err(Error::NotFound);
         }
-        Ok(!whole && it.maps[&pages.start].block)
+        let mut pieces = Vec::new();
+        let mut page = pages.start;
+        while page < pages.end {
+            let Some(mapped) = it.maps.get(&page).filter(|mapped| touches(mapped)) else {
+                page += 1;
+                continue;
+            };
+            let leaf = it.leaf_of(page);
+            let whole = leaf.start >= pages.start && leaf.end <= pages.end;
+            let piece = if whole { leaf } else { page..page + 1 };
+            page = piece.end;
+            pieces.push(Piece {
+                split: !whole && mapped.block,
+                pages: piece,
+            });
+        }
+        if count == 1 && pieces.is_empty() {
+            return Err(Error::NotFound);
+        }
+        Ok(pieces)
+    }
+
+    /// Splits the blocks that pieces are parts of, if there are tables for it.
+    fn split_for(&mut self, vm: u64, pieces: &[Piece], seen: &Seen<'_>) -> Result<(), Error> {
+        let parts = pieces.iter().filter(|piece| piece.split);
+        let blocks: BTreeSet<u64> = parts.map(|piece| piece.pages.start & !511).collect();
+        seen.room(blocks.len() as u64, 0)?;
+        for block in blocks {
+            self.vm(vm)?.split(block);
+        }
+        Ok(())
     }
 
     pub(super) fn vm_unmap(
         &mut self,
         vm: u64,
-        ipa: u64,
-        order: u64,
+        [ipa, order, count]: [u64; 3],
         seen: &Seen<'_>,
     ) -> Result<Outcome, Error> {
-        let pages = leaf(ipa, order)?;
-        let split = self.normal_leaf(vm, &pages, &[Life::Ready, Life::PowerOff])?;
-        seen.room(u64::from(split), 0)?;
-        let it = self.vm(vm)?;
-        if split {
-            it.split(pages.start);
-        }
-        for page in pages {
+        let (pages, count) = places(ipa, order, count)?;
+        let lives = [Life::Ready, Life::PowerOff];
+        let pieces = self.normal_leaves(vm, (&pages, order, count), &lives, |_| true)?;
+        self.split_for(vm, &pieces, seen)?;
+        for page in pieces.iter().flat_map(|piece| piece.pages.clone()) {
             let it = self.vm(vm)?;
             it.used.remove(&page);
             if let Some(gone) = it.maps.remove(&page) {
@@ -185,50 +213,83 @@ impl Spec {
                 self.touched.insert(gone.pfn);
             }
         }
-        Ok(DONE)
+        Ok(gives(pieces.len() as u64))
     }
 
-    pub(super) fn vm_write_protect(
+    pub(super) fn vm_protect(
         &mut self,
         vm: u64,
-        ipa: u64,
-        order: u64,
+        [ipa, order, count]: [u64; 3],
+        [add, remove]: [u64; 2],
         seen: &Seen<'_>,
     ) -> Result<Outcome, Error> {
-        let pages = leaf(ipa, order)?;
-        let split = self.normal_leaf(vm, &pages, &[Life::Ready])?;
-        seen.room(u64::from(split), 0)?;
-        let it = self.vm(vm)?;
-        // A block that is read-only already need not be split; nobody can tell but by its age.
-        if split && it.maps[&pages.start].write {
-            it.split(pages.start);
+        if add > 3 || remove > 3 || add & remove != 0 {
+            return Err(Error::InvalidArgument);
         }
-        for page in pages {
+        let (pages, count) = places(ipa, order, count)?;
+        let mut pieces =
+            self.normal_leaves(vm, (&pages, order, count), &[Life::Ready], |m| !m.device)?;
+        let it = self.vm(vm)?;
+        let now = |old: bool, bit: u64| (old | (add & bit != 0)) & (remove & bit == 0);
+        // What has it already is not changed, nor a block split for it.
+        pieces.retain(|piece| {
+            let mapped = it.maps[&piece.pages.start];
+            (now(mapped.write, 1), now(mapped.exec, 2)) != (mapped.write, mapped.exec)
+        });
+        self.split_for(vm, &pieces, seen)?;
+        let it = self.vm(vm)?;
+        for page in pieces.iter().flat_map(|piece| piece.pages.clone()) {
             if let Some(mapped) = it.maps.get_mut(&page) {
-                mapped.write = false;
+                (mapped.write, mapped.exec) = (now(mapped.write, 1), now(mapped.exec, 2));
             }
         }
-        Ok(DONE)
+        Ok(gives(pieces.len() as u64))
     }
 
     pub(super) fn vm_age(
         &mut self,
         vm: u64,
-        ipa: u64,
-        order: u64,
-        seen: &Seen<'_>,
+        [ipa, order, count]: [u64; 3],
+        flags: u64,
     ) -> Result<Outcome, Error> {
-        let pages = leaf(ipa, order)?;
-        let part = self.normal_leaf(vm, &pages, &[Life::Ready])?;
-        seen.room(u64::from(part), 0)?;
-        let it = self.vm(vm)?;
-        let pages = it.leaf_of(pages.start);
-        let young = pages.clone().any(|page| it.used.contains(&page));
-        for page in pages {
-            it.used.remove(&page);
+        if flags > 1 {
+            return Err(Error::InvalidArgument);
         }
-        Ok(gives(u64::from(young)))
+        let (pages, count) = places(ipa, order, count)?;
+        let pieces =
+            self.normal_leaves(vm, (&pages, order, count), &[Life::Ready], |m| !m.device)?;
+        let it = self.vm(vm)?;
+        // A block has one flag, of whichever of its pages is asked.
+        let leaves: BTreeMap<u64, Range<u64>> = pieces
+            .iter()
+            .map(|piece| it.leaf_of(piece.pages.start))
+            .map(|leaf| (leaf.start, leaf))
+            .collect();
+        let young = |leaf: &&Range<u64>| Range::clone(leaf).any(|page| it.used.contains(&page));
+        let count = leaves.values().filter(young).count() as u64;
+        if flags == 0 {
+            let old: Vec<u64> = leaves.into_values().flatten().collect();
+            it.used.retain(|page| !old.contains(page));
+        }
+        Ok(gives(count))
     }
+}
+
+/// Pages of one leaf of a VM, or one page of a block that is to be split.
+struct Piece {
+    pages: Range<u64>,
+    split: bool,
+}
+
+/// The pages of `count` leaves in a row, 0 for one.
+fn places(ipa: u64, order: u64, count: u64) -> Result<(Range<u64>, u64), Error> {
+    if count > 512 {
+        return Err(Error::InvalidArgument);
+    }
+    let first = leaf(ipa, order)?;
+    let count = count.max(1);
+    let frames = first.end - first.start;
+    Ok((first.start..first.start + count * frames, count))
 }
 
 impl Vm {

@@ -3,8 +3,8 @@
 use hyp_core::abi::calls::{info, stat, vm_state};
 use hyp_core::abi::run::{exit, in_flags};
 use hyp_core::abi::{
-    MAX_IMAGES, MAX_LIST_REGISTERS, MAX_RANGE_FRAMES, MAX_REGIONS, MAX_VCPUS, VCPU_RECORD_FRAMES,
-    VM_PROTECTED, VM_RECORD_FRAMES,
+    AGE_LOOK, MAX_IMAGES, MAX_LIST_REGISTERS, MAX_RANGE_FRAMES, MAX_REGIONS, MAX_VCPUS,
+    VCPU_RECORD_FRAMES, VM_PROTECTED, VM_RECORD_FRAMES,
 };
 use hyp_core::vcpu::context::{SYS_REGS, SysReg};
 
@@ -55,6 +55,7 @@ pub(super) const LIMITS: &[(&str, u64)] = &[
     ("MAX_REGIONS", MAX_REGIONS as u64),
     ("MAX_RANGE_FRAMES", MAX_RANGE_FRAMES),
     ("VM_PROTECTED", VM_PROTECTED),
+    ("AGE_LOOK", AGE_LOOK),
     ("MAX_LIST_REGISTERS", MAX_LIST_REGISTERS as u64),
 ];
 

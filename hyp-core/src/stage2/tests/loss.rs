@@ -2,10 +2,10 @@
 //! turns the operation that needs it red.
 
 use super::memory::Lose;
-use super::{DEVICE, Fixture, G, K4, M2, RO, ipa};
+use super::{Fixture, G, K4, M2, RO, ipa};
 use crate::addr::{Pfn, Size};
 use crate::machine::TableMemory;
-use crate::stage2::Note;
+use crate::stage2::{Change, Note, Span};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 fn fixture() -> Fixture {
@@ -27,7 +27,15 @@ const SPLIT: Operation = ("split", |f| {
     f.unmap(G, Size::Page);
 });
 const PROTECT: Operation = ("protect", |f| f.protect(0, Size::Page, RO));
-const KIND: Operation = ("kind", |f| f.protect(0, Size::Page, DEVICE));
+const RANGE: Operation = ("range", |f| {
+    let span = Span {
+        ipa: ipa(0),
+        size: Size::Page,
+        count: 512,
+    };
+    f.table
+        .change(&f.mem, &mut f.pool, span, |_| Some(Change::Unmap));
+});
 const MERGE: Operation = ("merge", |f| {
     f.merge(0);
 });
@@ -68,7 +76,7 @@ fn goes_red(lose: Lose, (name, operation): Operation) -> bool {
 #[test]
 fn nothing_lost_passes() {
     for operation in [
-        MAP, UNMAP, SPLIT, PROTECT, KIND, MERGE, AGE, TOUCH, LAST, FREE,
+        MAP, UNMAP, SPLIT, PROTECT, RANGE, MERGE, AGE, TOUCH, LAST, FREE,
     ] {
         assert!(!goes_red(Lose::Nothing, operation), "{}", operation.0);
     }
@@ -76,7 +84,7 @@ fn nothing_lost_passes() {
 
 #[test]
 fn lost_publish() {
-    for operation in [MAP, SPLIT, KIND, MERGE, TOUCH] {
+    for operation in [MAP, SPLIT, MERGE, TOUCH] {
         assert!(goes_red(Lose::Publish, operation), "{}", operation.0);
     }
 }
@@ -84,7 +92,7 @@ fn lost_publish() {
 #[test]
 fn lost_invalidation_or_wrong_vmid() {
     for lose in [Lose::Invalidate, Lose::Vmid] {
-        for operation in [UNMAP, SPLIT, PROTECT, KIND, MERGE, AGE, LAST, FREE] {
+        for operation in [UNMAP, SPLIT, PROTECT, RANGE, MERGE, AGE, LAST, FREE] {
             assert!(goes_red(lose, operation), "{}", operation.0);
         }
     }
@@ -92,7 +100,7 @@ fn lost_invalidation_or_wrong_vmid() {
 
 #[test]
 fn too_small_a_scope() {
-    for operation in [MERGE, AGE] {
+    for operation in [MERGE, AGE, RANGE] {
         assert!(goes_red(Lose::Scope, operation), "{}", operation.0);
     }
 }

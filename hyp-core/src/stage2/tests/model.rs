@@ -1,8 +1,9 @@
 //! What the tables mean: leaves and notes in maps, and which tables they need.
 
 use crate::addr::{Ipa, Pfn, Size};
-use crate::stage2::{Attrs, Geometry, Leaf, Lookup, MapError, Note, UnmapError};
+use crate::stage2::{Change, Geometry, Leaf, Lookup, MapError, Note, Span, UnmapError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::vec::Vec;
 
 /// Keys are page numbers.
 pub(super) struct Model {
@@ -164,18 +165,88 @@ impl Model {
         }
     }
 
-    pub(super) fn can_protect(
-        &self,
-        page: u64,
-        size: Size,
-        attrs: Attrs,
-        pool: u64,
-    ) -> Result<(), UnmapError> {
-        let part = self.part(page, size)?;
-        match self.missing(page, size, pool) {
-            n if n > 0 && part.attrs != attrs => Err(UnmapError::NoTables(n)),
-            _ => Ok(()),
+    /// The leaves that a span meets, with their first page, and whether it covers them.
+    fn met(&self, span: Span) -> Vec<(u64, Leaf, bool)> {
+        let first = span.ipa.page_number();
+        let end = first + span.count * span.size.frames();
+        let mut met = Vec::new();
+        let mut at = first;
+        while let Some((page, leaf)) = self.next(at).filter(|(page, _)| *page < end) {
+            at = page + leaf.size.frames();
+            met.push((page, leaf, page >= first && at <= end));
         }
+        met
+    }
+
+    pub(super) fn can_change(
+        &self,
+        span: Span,
+        pool: u64,
+        wanted: impl Fn(Leaf) -> Option<Change>,
+    ) -> Result<(), UnmapError> {
+        let first = span.ipa.page_number();
+        if !first.is_multiple_of(span.size.frames()) {
+            return Err(UnmapError::Misaligned);
+        }
+        if first + span.count * span.size.frames() > 1 << (self.geometry.ipa_bits() - 12) {
+            return Err(UnmapError::OutOfRange);
+        }
+        let met = self.met(span);
+        let splits = |(_, leaf, covered): &&(u64, Leaf, bool)| {
+            !covered && matches!(wanted(*leaf), Some(Change::Attrs(_) | Change::Unmap))
+        };
+        let huge = |it: &(u64, Leaf, bool)| it.1.size == Size::Block1G && splits(&it);
+        if met.iter().any(|it| it.1.size < span.size || huge(it)) {
+            return Err(UnmapError::Mixed);
+        }
+        if span.count == 1 && met.iter().all(|it| wanted(it.1).is_none()) {
+            return Err(UnmapError::NotMapped);
+        }
+        match (met.iter().filter(splits).count() as u64).saturating_sub(pool) {
+            0 => Ok(()),
+            missing => Err(UnmapError::NoTables(missing)),
+        }
+    }
+
+    /// Changes them: how many, all leaves and parts in order, and blocks split.
+    pub(super) fn change(
+        &mut self,
+        span: Span,
+        wanted: impl Fn(Leaf) -> Option<Change>,
+    ) -> (u64, Vec<Leaf>, u64) {
+        let first = span.ipa.page_number();
+        let end = first + span.count * span.size.frames();
+        let (mut changed, mut parts, mut splits) = (0, Vec::new(), 0);
+        for (page, leaf, covered) in self.met(span) {
+            let (from, to) = (page.max(first), (page + leaf.size.frames()).min(end));
+            let part = |at: u64| Leaf {
+                frame: leaf.frame.add(at - page),
+                size: if covered { leaf.size } else { span.size },
+                ..leaf
+            };
+            match wanted(leaf) {
+                None | Some(Change::Keep) => parts.push(part(from)),
+                Some(Change::Age) => {
+                    parts.push(part(from));
+                    changed += 1;
+                    let accessed = false;
+                    self.leaves.insert(page, Leaf { accessed, ..leaf });
+                }
+                Some(change) => {
+                    splits += u64::from(!covered);
+                    let step = part(from).size.frames() as usize;
+                    for at in (from..to).step_by(step) {
+                        parts.push(part(at));
+                        changed += 1;
+                        self.carve(at, part(at).size);
+                        if let Change::Attrs(attrs) = change {
+                            self.leaves.insert(at, Leaf { attrs, ..part(at) });
+                        }
+                    }
+                }
+            }
+        }
+        (changed, parts, splits)
     }
 
     /// Takes the part out of the leaf around it, whose rest breaks into the largest pieces.

@@ -3,7 +3,7 @@
 use super::model::Model;
 use super::{DEVICE, Fixture, RO, RWX};
 use crate::addr::{Ipa, Pfn, Size};
-use crate::stage2::{Attrs, Leaf, Lookup, Note};
+use crate::stage2::{Attrs, Change, Leaf, Lookup, MemoryKind, Note, Span};
 use std::{println, vec::Vec};
 
 struct Rng(u64);
@@ -84,10 +84,11 @@ impl Run {
         let most = match self.rng.below(16) {
             0..=5 => self.map(ipa, size, attrs, pool),
             6..=8 => self.unmap(ipa, size, pool),
-            9..=10 => self.protect(ipa, size, attrs, pool),
+            9..=10 => self.change(ipa, size, attrs, pool),
             11 => self.note(ipa, pool),
             12 => self.access(ipa),
-            13 => self.take_accessed(ipa, size),
+            13 if self.rng.below(2) == 0 => self.take_accessed(ipa, size),
+            13 => self.change(ipa, size, attrs, pool),
             14 => self.heal(ipa),
             _ => self.merge(ipa),
         };
@@ -147,25 +148,50 @@ impl Run {
         4
     }
 
-    fn protect(&mut self, ipa: Ipa, size: Size, attrs: Attrs, pool: u64) -> u64 {
-        let page = ipa.page_number();
+    /// A range: protected, aged or unmapped. Device memory is passed by in the first two.
+    fn change(&mut self, ipa: Ipa, size: Size, attrs: Attrs, pool: u64) -> u64 {
+        let count = match self.rng.below(4) {
+            0 => 1,
+            1 => 512,
+            _ => 1 + self.rng.below(16),
+        };
+        let size = size.min(Size::Block2M);
+        let span = Span { ipa, size, count };
+        let kind = self.rng.below(3);
+        let wanted = move |leaf: Leaf| match kind {
+            0 => Some(Change::Unmap),
+            _ if leaf.attrs.kind == MemoryKind::Device => None,
+            1 => super::age(leaf),
+            _ => super::to(Attrs {
+                kind: MemoryKind::Normal,
+                ..attrs
+            })(leaf),
+        };
         let Fixture {
             mem,
             pool: tables,
             table,
         } = &mut self.real;
-        let expected = self.model.can_protect(page, size, attrs, pool);
-        assert_eq!(table.can_protect(mem, pool, ipa, size, attrs), expected);
-        if expected.is_ok() {
-            let leaf = self.model.can_unmap(page, size, u64::MAX).unwrap();
-            table.protect(mem, tables, ipa, size, attrs);
-            if leaf.attrs == attrs {
-                return 0;
-            }
-            self.model.carve(page, size);
-            self.model.leaves.insert(page, Leaf { attrs, ..leaf });
+        let expected = self.model.can_change(span, pool, wanted);
+        assert_eq!(table.can_change(mem, pool, span, wanted), expected);
+        if expected.is_err() {
+            return 0;
         }
-        2
+        let asked = core::cell::RefCell::new(Vec::new());
+        let invalidations = mem.invalidations.borrow().len();
+        let changed = table.change(mem, tables, span, |leaf| {
+            asked.borrow_mut().push(leaf);
+            wanted(leaf)
+        });
+        let invalidations = mem.invalidations.borrow().len() - invalidations;
+        let (modelled, parts, splits) = self.model.change(span, wanted);
+        assert_eq!(asked.into_inner(), parts);
+        assert_eq!(changed, modelled);
+        assert!(
+            invalidations as u64 <= splits + 1,
+            "one for all, and one a split"
+        );
+        4 * changed + 2 * splits
     }
 
     fn note(&mut self, ipa: Ipa, pool: u64) -> u64 {
@@ -280,7 +306,7 @@ impl Run {
             let at = Ipa::containing(page << 12);
             writes += self.note_with(at, Note::NONE, 0);
             if let Some((first, leaf)) = self.model.around(page)
-                && leaf.frame.0 != first
+                && (leaf.frame.0 != first || leaf.attrs != RWX)
             {
                 writes += self.unmap(Ipa::containing(first << 12), leaf.size, 0);
             }
@@ -288,7 +314,6 @@ impl Run {
                 let at = Ipa::containing((page & !(size.frames() - 1)) << 12);
                 let pool = self.real.pool.len();
                 writes += self.map_to(at, at.page_number(), size, RWX, pool);
-                writes += self.protect(at, size, RWX, pool);
             }
         }
         self.merge(ipa) + writes
