@@ -218,3 +218,121 @@ fn every_command_has_help_with_an_example() {
     assert!(help.contains("Exit codes:"));
     assert!(good(dir.path(), "--version").starts_with("ward "));
 }
+
+/// An arm64 kernel of 100 bytes that takes `memory`.
+fn kernel(memory: u64) -> Vec<u8> {
+    let mut kernel = vec![0; 64];
+    kernel[16..24].copy_from_slice(&memory.to_le_bytes());
+    kernel[0x38..0x3c].copy_from_slice(b"ARM\x64");
+    kernel.extend(b"Linux version 6.1.0-test (x) of no configuration...");
+    kernel
+}
+
+const LINUX: &str = "bundle --kernel Image --initrd rd --cpus 2 --memory 64M --key k --out l.ward";
+
+#[test]
+fn a_linux_guest_is_laid_out() {
+    let dir = prepared();
+    let dir = dir.path();
+    fs::write(dir.join("Image"), kernel(9 << 20)).expect("written");
+    let output = ward(dir, LINUX);
+    let warning = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{warning}");
+    assert!(
+        warning.contains("no virtio in a protected guest"),
+        "{warning}"
+    );
+    assert!(warning.contains("CONFIG_DMA_RESTRICTED_POOL"), "{warning}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("2 CPUs, 64 MiB of memory"), "{text}");
+    assert!(
+        text.contains("0x40a00000"),
+        "the initrd is behind the kernel's memory: {text}"
+    );
+    good(dir, "verify l.ward --trust k.pub");
+    let tree = good(dir, "inspect l.ward --tree");
+    assert!(tree.contains("restricted-dma-pool@43800000"), "{tree}");
+
+    let json = good(dir, "inspect l.ward --output json");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["kernel"]["release"], "6.1.0-test");
+    assert_eq!(json["kernel"]["virtio_when_protected"], false);
+    assert_eq!(json["device_tree"]["cpus"], 2);
+    assert_eq!(json["warnings"].as_array().map(Vec::len), Some(1));
+    let json = good(dir, &format!("{LINUX} --output json --append a=b"));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["guest"]["command_line"], "a=b");
+    assert_eq!(json["guest"]["initrd"]["ipa"], "0x40a00000");
+}
+
+#[test]
+fn a_linux_guest_that_cannot_be_is_refused() {
+    let dir = prepared();
+    let dir = dir.path();
+    fs::write(dir.join("Image"), kernel(60 << 20)).expect("written");
+    let (code, error) = bad(dir, LINUX);
+    assert_eq!(code, 1);
+    assert!(
+        error.contains("the kernel takes 60 MiB") && error.contains("at least 70 MiB"),
+        "{error}"
+    );
+    for (change, code, says) in [
+        ("--kernel rd", 1, "no kernel for arm64"),
+        ("--kernel none", 3, "cannot read none"),
+        ("--initrd none", 3, "cannot read none"),
+        ("--key k.pub", 1, "this is a public key"),
+        ("--cpus 0", 1, "1 to 64"),
+        ("--memory 1T", 2, "not a number"),
+        ("--memory 3M", 1, "16 MiB"),
+        ("--image kernel=Image@0", 2, "cannot be used with"),
+        ("--ram 0+4K", 2, "cannot be used with"),
+    ] {
+        let option = change.split(' ').next().expect("a word");
+        let kept: Vec<_> = LINUX.split(" --").collect();
+        let kept = kept
+            .iter()
+            .filter(|part| format!("--{part}").split(' ').next() != Some(option));
+        let line = kept.copied().collect::<Vec<_>>().join(" --");
+        let (status, error) = bad(dir, &format!("{line} {change}"));
+        assert_eq!(
+            (status, error.contains(says)),
+            (code, true),
+            "{change}: {error}"
+        );
+    }
+    assert!(!dir.join("l.ward").exists());
+    assert_eq!(bad(dir, "bundle --key k --out l.ward").0, 2);
+    assert_eq!(bad(dir, "bundle --kernel Image --out l.ward").0, 2);
+}
+
+#[test]
+fn an_older_bundle_stays_when_a_new_one_cannot_be_written() {
+    let dir = prepared();
+    let dir = dir.path();
+    let before = fs::read(dir.join("g.ward")).unwrap();
+    fs::create_dir(dir.join("g.ward.part")).unwrap();
+    assert_eq!(bad(dir, BUNDLE).0, 3);
+    assert_eq!(fs::read(dir.join("g.ward")).unwrap(), before);
+}
+
+#[test]
+fn manual_pages_and_completion_come_from_the_same_source() {
+    let dir = tempfile::tempdir().expect("directory");
+    let dir = dir.path();
+    good(dir, "man .");
+    let page = fs::read_to_string(dir.join("ward-bundle.1")).expect("a page");
+    assert!(
+        page.contains(".TH") && page.contains("guest.toml"),
+        "{page}"
+    );
+    let page = fs::read_to_string(dir.join("ward.1")).expect("a page");
+    assert!(page.contains("could not be read"), "{page}");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            good(dir, &format!("completion {shell}")).contains("keygen"),
+            "{shell}"
+        );
+    }
+    assert_eq!(bad(dir, "man none").0, 3);
+    assert_eq!(bad(dir, "completion tcsh").0, 2);
+}

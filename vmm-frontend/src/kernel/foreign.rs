@@ -39,25 +39,30 @@ const KNOWN: &[(usize, &[u8], &str)] = &[
 
 /// Why this is not a kernel for a guest.
 pub(super) fn explain(image: &[u8]) -> Unusable {
+    known(image).unwrap_or_else(|| {
+        let what = "is no kernel for arm64: it has no magic number of one";
+        Unusable::new(what, REMEDY)
+    })
+}
+
+/// What a file is, if it is something well known.
+pub(super) fn known(image: &[u8]) -> Option<Unusable> {
     let begins = |at: usize, bytes: &[u8]| image.get(at..).is_some_and(|i| i.starts_with(bytes));
     if begins(0, b"\x7fELF") {
-        return elf(image);
+        return Some(elf(image));
     }
     let known = KNOWN.iter().find(|(at, bytes, _)| begins(*at, bytes));
     match known {
-        Some((_, _, what)) if what.contains("compressed") => Unusable::new(
+        Some((_, _, what)) if what.contains("compressed") => Some(Unusable::new(
             *what,
             "unpack it first; gzip, zstd and EFI zboot images are taken as they are",
-        ),
-        Some((_, _, what)) => Unusable::new(*what, REMEDY),
-        None if begins(0, b"MZ") => Unusable::new(
-            "is an EFI program, and not of an arm64 kernel".to_owned(),
-            REMEDY,
-        ),
-        None => Unusable::new(
-            "is no kernel for arm64: it has no magic number of one",
-            REMEDY,
-        ),
+        )),
+        Some((_, _, what)) => Some(Unusable::new(*what, REMEDY)),
+        None if begins(0, b"MZ") => {
+            let what = "is an EFI program, and not of an arm64 kernel";
+            Some(Unusable::new(what, REMEDY))
+        }
+        None => None,
     }
 }
 

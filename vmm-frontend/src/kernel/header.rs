@@ -15,7 +15,8 @@ pub(super) fn check(image: &[u8]) -> Result<(u64, u64), Unusable> {
             "has {} bytes, less than the header of a kernel",
             image.len()
         );
-        return Err(Unusable::new(what, foreign::REMEDY));
+        let short = || Unusable::new(what, foreign::REMEDY);
+        return Err(foreign::known(image).unwrap_or_else(short));
     };
     if &header[0x38..0x3c] != MAGIC {
         return Err(foreign::explain(image));
