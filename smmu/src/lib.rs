@@ -2,7 +2,8 @@
 //!
 //! [`ident`] decodes what an SMMUv3 says of itself (IHI 0070, "Arm System Memory Management Unit
 //! Architecture Specification, SMMU architecture version 3"); [`v3`] drives one. [`v2`] drives an
-//! SMMUv2 (IHI 0062) and filters the host's accesses to it.
+//! SMMUv2 (IHI 0062) and filters the host's accesses to it. [`iova`] keeps what the host
+//! maps for its devices.
 //!
 //! ```
 //! use smmu::ident::{Identification, Idr0, Idr1, Idr3, Idr5};
@@ -25,6 +26,7 @@
 extern crate std;
 
 pub mod ident;
+pub mod iova;
 pub mod v2;
 pub mod v3;
 mod walk;

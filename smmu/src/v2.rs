@@ -21,6 +21,7 @@
 //! Start reading at [`table`] (every register and its rule), then `filter`, `driver`.
 
 mod driver;
+mod error;
 mod filter;
 mod ident;
 pub mod register;
@@ -31,7 +32,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use driver::{BankError, Lost, Owner, Plan, Smmu, StartError, StreamError};
+pub use driver::{Owner, Plan, Smmu};
+pub use error::{BankError, Lost, StartError, StreamError};
 pub use filter::{Access, Answer, Direction, Refusal};
 pub use ident::{Shape, Unfit};
 pub use stage2::Stage2;

@@ -4,7 +4,7 @@ use super::ident::MOST;
 use super::register::{self, CR0_FIXED};
 use super::stage2::vmid;
 use super::view::{BankView, Group};
-use super::{Hardware, Shape, Stage2, Unfit};
+use super::{BankError, Hardware, Lost, Shape, Stage2, StartError, StreamError};
 
 /// Groups that can be kept from the host, for streams of VMs.
 const MOST_STREAMS: usize = 32;
@@ -32,66 +32,6 @@ pub struct Plan {
     pub streams: u8,
     /// It is an MMU-500: its prefetch, which has errata, is turned off.
     pub mmu500: bool,
-}
-
-/// Why an SMMU could not be taken over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StartError {
-    /// Ward can't drive it. Nothing was written: what its devices do is unknown.
-    Unfit(Unfit),
-    /// The plan leaves the host no group or no bank, or keeps too many groups.
-    Plan,
-    /// It does not do what it is told: nothing is known of what its devices do.
-    NoAnswer,
-}
-
-/// The SMMU no longer does what it is told. No stream is routed any more that was not before, but
-/// its caches are as they were: no frame that one of its streams could reach may change its owner.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Lost;
-
-/// Why a bank stays as it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BankError {
-    /// There is no such bank, or it is Ward's.
-    NoBank,
-    /// It is somebody's.
-    Taken,
-    /// It is nobody's.
-    Free,
-    /// A stream of a VM's is routed to it.
-    InUse,
-    /// See [`Lost`].
-    Lost,
-}
-
-/// Why a stream stays as it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StreamError {
-    /// There is no such stream.
-    NoStream,
-    /// The bank is not a VM's.
-    NoBank,
-    /// It is a VM's.
-    Given,
-    /// It is no VM's.
-    NotGiven,
-    /// All groups for streams of VMs are in use.
-    Full,
-    /// See [`Lost`]. The stream is routed to nothing, or to its VM's bank as asked.
-    Lost,
-}
-
-impl From<Lost> for BankError {
-    fn from(Lost: Lost) -> Self {
-        BankError::Lost
-    }
-}
-
-impl From<Lost> for StreamError {
-    fn from(Lost: Lost) -> Self {
-        StreamError::Lost
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
