@@ -76,6 +76,9 @@ pub enum Error {
     /// This host does not start the guest.
     #[error(transparent)]
     Host(#[from] crate::vm::HostError),
+    /// A running guest cannot be reached, or a new one cannot have its name.
+    #[error(transparent)]
+    Control(#[from] crate::control::ControlError),
 }
 
 impl Error {
@@ -95,6 +98,7 @@ impl Error {
             | Error::Input { remedy, .. }
             | Error::Setting { remedy, .. } => return remedy.clone().into(),
             Error::Host(host) => return host.remedy().into(),
+            Error::Control(control) => return control.remedy().into(),
             Error::File { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => "check the path; the directory must exist",
                 io::ErrorKind::PermissionDenied => "check the owner and mode of file and directory",

@@ -44,6 +44,7 @@
 pub mod bundle;
 pub mod bus;
 pub mod config;
+pub mod control;
 pub mod devices;
 mod error;
 pub mod event_loop;
@@ -54,6 +55,8 @@ pub mod kernel;
 pub mod keys;
 pub mod layout;
 pub mod size;
+pub mod sandbox;
+pub mod terminal;
 pub mod virtio;
 pub mod vm;
 

@@ -4,6 +4,7 @@
 //! Payload  what the guest starts from: a bundle, or a kernel and its tree
 //! Host     /dev/kvm, and whether Ward is below it
 //! Vm       memory, interrupt controller, vCPUs; the images in their places; verified
+//! Board    the devices on the bus, and who serves them
 //! Running  a thread for each vCPU; `Ending` hears the Outcome
 //! ```
 //!
@@ -27,6 +28,8 @@ mod payload;
 pub mod ward;
 
 #[cfg(target_arch = "aarch64")]
+mod board;
+#[cfg(target_arch = "aarch64")]
 mod build;
 #[cfg(target_arch = "aarch64")]
 mod gic;
@@ -47,9 +50,11 @@ pub use error::{HostError, Step};
 pub use exits::Exits;
 pub use limits::{Limits, allow_locked};
 pub use memory::allocate;
-pub use outcome::{Outcome, Stop, exit};
+pub use outcome::{Outcome, Stop};
 pub use payload::{Payload, Piece};
 
+#[cfg(target_arch = "aarch64")]
+pub use board::{Board, Slot};
 #[cfg(target_arch = "aarch64")]
 pub use build::{Mode, Vm};
 #[cfg(target_arch = "aarch64")]

@@ -90,6 +90,11 @@ impl Vm {
         self.mode
     }
 
+    /// The number of the VM's descriptor: with the process's, KVM's name for it in debugfs.
+    pub fn descriptor(&self) -> i32 {
+        self.fd.as_raw_fd()
+    }
+
     /// A level interrupt of the guest: SPI `number`.
     pub fn level(&self, number: u32) -> Spi {
         Spi::new(self.fd.clone(), number)

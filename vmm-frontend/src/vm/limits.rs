@@ -35,6 +35,9 @@ pub(super) enum Verdict {
 
 impl Limits {
     /// Those of this process.
+    ///
+    /// # Errors
+    /// The system's.
     pub fn of_this_process() -> io::Result<Self> {
         let mut limit = libc::rlimit {
             rlim_cur: 0,

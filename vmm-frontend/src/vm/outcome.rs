@@ -1,5 +1,6 @@
 //! How a guest's run ended.
 
+use crate::exit;
 use std::fmt;
 
 /// How a guest's run ended.
@@ -32,7 +33,7 @@ impl Outcome {
     /// The exit status that `ward run` gives for it.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Outcome::PowerOff => 0,
+            Outcome::PowerOff => exit::DONE,
             Outcome::Panicked => exit::PANICKED,
             Outcome::Reset => exit::RESET,
             Outcome::Stopped(_) => exit::STOPPED,
@@ -53,20 +54,4 @@ impl fmt::Display for Outcome {
             Outcome::Failed(why) => f.write_str(why),
         }
     }
-}
-
-/// Exit statuses of `ward run`, besides 0 and those of all commands (1 to 3).
-pub mod exit {
-    /// The guest's kernel panicked.
-    pub const PANICKED: u8 = 4;
-    /// The guest asked for a restart, and `--no-reboot` was given.
-    pub const RESET: u8 = 5;
-    /// The guest was stopped from outside, at once.
-    pub const STOPPED: u8 = 6;
-    /// KVM or Ward did not run it any longer.
-    pub const FAILED: u8 = 7;
-    /// The guest pointed a device at memory that it does not share.
-    pub const PRIVATE: u8 = 8;
-    /// A mistake of this program.
-    pub const BUG: u8 = 9;
 }

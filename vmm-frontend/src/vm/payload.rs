@@ -1,10 +1,9 @@
 //! What a guest starts from.
 
 use crate::Error;
-use crate::bundle;
-use crate::layout::Layout;
+use crate::bundle::{self, Spec};
 use hyp_core::abi::bundle::Bundle;
-use hyp_core::abi::manifest::{Manifest, RegionKind};
+use hyp_core::abi::manifest::{ImageKind, Manifest, RegionKind};
 
 /// Bytes and their place in the guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,27 +59,23 @@ impl Payload {
         })
     }
 
-    /// A plain kernel, its initial RAM disk and its device tree, where `layout` has put them.
-    pub fn from_parts(
-        layout: &Layout,
-        kernel: Vec<u8>,
-        initrd: Option<Vec<u8>>,
-        tree: Vec<u8>,
-    ) -> Self {
-        let ram = layout.machine.ram();
-        let initrd = layout.initrd.zip(initrd);
-        let place = |(ipa, bytes)| Piece { ipa, bytes };
-        let pieces = [(layout.kernel.start, kernel), (layout.tree, tree)];
-        let pieces = pieces.into_iter().map(place);
+    /// The parts of a guest that nobody signed.
+    pub fn from_spec(spec: Spec) -> Self {
+        let first = |kind| spec.images.iter().find(|i| i.kind == kind).map(|i| i.ipa);
         Payload {
-            vcpus: layout.machine.cpus(),
-            entry: layout.kernel.start,
-            boot_arg: layout.tree,
-            ram: vec![(ram.start, ram.size)],
-            pieces: pieces
-                .chain(initrd.map(|(span, bytes)| place((span.start, bytes))))
-                .collect(),
+            vcpus: spec.vcpus,
+            entry: spec.entry.or(first(ImageKind::Kernel)).unwrap_or(0),
+            boot_arg: spec.boot_arg.or(first(ImageKind::DeviceTree)).unwrap_or(0),
+            ram: spec.ram,
             manifest: None,
+            pieces: spec
+                .images
+                .into_iter()
+                .map(|image| Piece {
+                    ipa: image.ipa,
+                    bytes: image.bytes,
+                })
+                .collect(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use vmm_frontend::exit;
 
 mod bundle;
+pub mod running;
 
 pub use bundle::{BundleArgs, DigestArg};
 
@@ -79,6 +80,8 @@ Example:
         #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(32..=52))]
         ipa_bits: u32,
     },
+    #[command(flatten)]
+    Running(running::Running),
     /// Print a script that completes command lines in a shell
     #[command(after_help = "\
 Examples:

@@ -1,5 +1,6 @@
 //! What each command does.
 
+use crate::args::running::Running;
 use crate::args::{Args, Command};
 use crate::report::Report;
 use std::fs;
@@ -9,7 +10,9 @@ use vmm_frontend::Error;
 mod bundle;
 mod inspect;
 mod keygen;
+mod log;
 mod manual;
+mod running;
 mod verify;
 
 /// What a command gives.
@@ -25,6 +28,13 @@ pub fn run(args: &Args) -> Done {
             trust,
             ipa_bits,
         } => verify::run(bundle, trust, *ipa_bits, args.output),
+        Command::Running(command) => match command {
+            // Its end is no report: main runs it.
+            Running::Run(_) | Running::List => running::list(),
+            Running::Stats { name } => running::stats(name.as_deref()),
+            Running::Stop { name, force, wait } => running::stop(name, *force, *wait),
+            Running::Log { follow } => log::run(*follow, args.output),
+        },
         Command::Completion { shell } => manual::completion(*shell),
         Command::Man { directory } => manual::pages(directory),
     }
