@@ -37,6 +37,13 @@ pub const MAX_REGIONS: usize = 16;
 pub const MAX_RANGE_FRAMES: u64 = 512;
 /// [`Call::VmRegister`] flag: the VM's memory and registers are kept from the host.
 pub const VM_PROTECTED: u64 = 1;
+/// [`Call::VmRegister`] flag, normal VMs only: the host answers what the guest reads of the ID
+/// registers `S3_0_C0_C1_0` to `S3_0_C0_C7_7`.
+pub const VM_HOST_IDS: u64 = 2;
+/// [`Call::VmMapIo`] flag: the device's memory may be read ahead and its writes joined.
+pub const IO_WRITE_COMBINING: u64 = 1;
+/// [`Call::VmMapIo`] flag: the guest may not write.
+pub const IO_READ_ONLY: u64 = 2;
 /// [`Call::VmAgeRange`] flag: only count the leaves that were used, and leave them so.
 pub const AGE_LOOK: u64 = 1;
 /// List registers a run page has room for (`ICH_LR0_EL2` to `ICH_LR15_EL2`).

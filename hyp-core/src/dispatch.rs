@@ -112,7 +112,7 @@ impl<M: Machine> Ward<M> {
             }
             Call::VmAge => self.vm_age(order, a, leaves(1), 0).map(Answer::value),
             Call::VmAgeRange => self.vm_age(order, a, leaves(d), e).map(Answer::value),
-            Call::VmMapIo => self.vm_map_io(order, a, b, c, d).map(done),
+            Call::VmMapIo => self.vm_map_io(order, a, b, c, d, e).map(done),
             Call::VmClearRange => self.vm_clear_range(order, a, b, c).map(Answer::value),
             Call::VmSetCntvoff => self.vm_set_cntvoff(order, a, b).map(done),
             Call::VmPowerOff => self.vm_power_off(order, a).map(done),

@@ -16,7 +16,6 @@ use crate::lock::{Order, level};
 use crate::machine::{Machine, RunParams, Trap};
 use crate::vcpu::context::Context;
 use crate::vcpu::encoding::Encoding;
-use crate::vcpu::idregs;
 use crate::vcpu::inject::{self, Kind};
 use crate::vcpu::pending::Pending;
 use crate::vcpu::sysreg::{self, Action};
@@ -59,6 +58,8 @@ struct Running<'a, M: Machine> {
     params: RunParams,
     /// Traps answered without the host, to be added to the VM's counter.
     answered: u64,
+    /// The host answers ID registers.
+    host_ids: bool,
     /// `HCR_EL2.VSE` while the guest has not taken the SError that the host asked for.
     vse: u64,
     /// What the exit will say, before it is filtered.
@@ -207,7 +208,11 @@ impl<M: Machine> Ward<M> {
         esr: u64,
     ) -> Next {
         let context = &mut running.vcpu.context;
-        match sysreg::decide(access) {
+        let action = match sysreg::decide(access) {
+            Action::ReadId { .. } if running.host_ids => Action::Host,
+            action => action,
+        };
+        match action {
             Action::Undefined => {
                 self.log_once(order, running.vm, access.reg);
                 return self.inject(running, Kind::Undefined);
@@ -228,9 +233,7 @@ impl<M: Machine> Ward<M> {
             }
             Action::Read(value) => context.set_gpr(access.rt, value),
             Action::ReadId { crm, op2 } => {
-                let hardware = self.machine.id_register(crm, op2);
-                let bits = self.config.geometry.ipa_bits();
-                let value = idregs::id_register(crm, op2, hardware, bits.into());
+                let value = self.id_register(crm, op2);
                 context.set_gpr(access.rt, value);
             }
             Action::ReadOwn(reg, mask) => {

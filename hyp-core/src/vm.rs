@@ -36,12 +36,6 @@ const GUEST_RAM: Attrs = Attrs {
     write: true,
     execute: true,
 };
-/// Device memory in any VM.
-const GUEST_DEVICE: Attrs = Attrs {
-    kind: MemoryKind::Device,
-    write: true,
-    execute: false,
-};
 
 /// Where a VM is in its life. `Unused` is an empty slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,6 +125,8 @@ pub struct Vm<M: Machine> {
     pub id: VmId,
     /// Its memory and registers are kept from the host.
     pub protected: bool,
+    /// Its host answers what it reads of ID registers.
+    pub host_ids: bool,
     /// Where it is in its life.
     pub state: State,
     /// Its translation.
@@ -160,6 +156,7 @@ impl<M: Machine> Vm<M> {
         Vm {
             id,
             protected,
+            host_ids: false,
             state: State::Ready,
             stage2,
             pool: Pool::new(),

@@ -9,6 +9,7 @@ use crate::log::Log;
 use crate::machine::{Machine, Stage2Root};
 use crate::memory::{Counts, FrameState, HostFault, HostFaultAction, Memory, Range};
 use crate::once::Unknown;
+use crate::vcpu::idregs;
 use crate::vm::Vm;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -165,7 +166,19 @@ impl<M: Machine> Ward<M> {
             info::LIST_REGISTERS => Ok(u64::from(self.config.list_registers)),
             info::HOST_POOL => Ok(self.memory.lock(order).0.pool_len()),
             info::MAX_VCPUS => Ok(MAX_VCPUS as u64),
-            _ => Err(Error::InvalidArgument),
+            _ => match key.checked_sub(info::ID_REGISTERS) {
+                Some(register @ 8..64) => {
+                    Ok(self.id_register((register >> 3) as u8, register as u8 & 7))
+                }
+                _ => Err(Error::InvalidArgument),
+            },
         }
+    }
+
+    /// What guests read of an ID register on this CPU.
+    pub(crate) fn id_register(&self, crm: u8, op2: u8) -> u64 {
+        let hardware = self.machine.id_register(crm, op2);
+        let bits = self.config.geometry.ipa_bits();
+        idregs::id_register(crm, op2, hardware, bits.into())
     }
 }

@@ -100,6 +100,7 @@
 #define WARD_INFO_LIST_REGISTERS         3
 #define WARD_INFO_HOST_POOL              4
 #define WARD_INFO_MAX_VCPUS              5
+#define WARD_INFO_ID_REGISTERS           256
 
 /* Keys of `stat_read` */
 #define WARD_STAT_FRAMES                 0
@@ -124,6 +125,9 @@
 #define WARD_MAX_REGIONS                 16
 #define WARD_MAX_RANGE_FRAMES            512
 #define WARD_VM_PROTECTED                1
+#define WARD_VM_HOST_IDS                 2
+#define WARD_IO_WRITE_COMBINING          1
+#define WARD_IO_READ_ONLY                2
 #define WARD_AGE_LOOK                    1
 #define WARD_MAX_LIST_REGISTERS          16
 

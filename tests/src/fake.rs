@@ -17,7 +17,7 @@ mod tlb;
 mod walk;
 
 pub use access::{Fault, device_value};
-pub use cpu::Loaded;
+pub use cpu::{Loaded, id_register};
 pub use guest::{Event, Program, Step};
 pub use imp::{FakeMutex, Placed};
 pub use ram::{Frame, Page, Ram};

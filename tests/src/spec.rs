@@ -34,6 +34,10 @@ pub const HOST_RESERVE: u64 = 16;
 
 /// ISS of `MSR ICC_SGI1R_EL1, x1`, which the host emulates, and of a register nobody has.
 pub const SGI1R_WRITE: u32 = 3 << 20 | 5 << 17 | 12 << 10 | 1 << 5 | 11 << 1;
+/// `MRS x1, ID_AA64PFR0_EL1`.
+pub const ID_READ: u32 = 3 << 20 | 1 << 5 | 4 << 1 | 1;
+/// `MSR ID_AA64PFR0_EL1, x1`, which does not exist.
+pub const ID_WRITE: u32 = 3 << 20 | 1 << 5 | 4 << 1;
 /// `MRS x1, S3_7_C15_C15_7`.
 pub const UNKNOWN_READ: u32 = 3 << 20 | 7 << 17 | 7 << 14 | 15 << 10 | 1 << 5 | 15 << 1 | 1;
 
@@ -70,6 +74,8 @@ pub struct Mapped {
     pub exec: bool,
     /// A device's, not RAM.
     pub device: bool,
+    /// A device's whose writes may be joined.
+    pub combining: bool,
     /// Part of a 2 MiB leaf.
     pub block: bool,
 }
@@ -146,6 +152,8 @@ pub struct Vcpu {
 pub struct Vm {
     /// Its memory and registers are its own.
     pub protected: bool,
+    /// Its host answers ID registers.
+    pub host_ids: bool,
     /// Where it is in its life.
     pub life: Life,
     /// vCPUs it may have.
@@ -181,6 +189,7 @@ impl Vm {
     ) -> Self {
         Vm {
             protected,
+            host_ids: false,
             life,
             vcpu_limit: 0,
             vcpus: BTreeMap::new(),

@@ -1,11 +1,13 @@
 //! What the interface gives a host that is Linux with KVM, case by case, and what of it a hostile
 //! host tries.
 
+use hyp_core::abi::calls::info;
 use hyp_core::abi::run::{REGS_OFFSET, RunIn, RunOut, exit, in_flags};
 use hyp_core::abi::{Call, Error};
 use std::sync::Arc;
 use ward_tests::fake::{Hook, StdSched, Step};
-use ward_tests::harness::{Plan, Scene, Shape};
+use ward_tests::harness::{Plan, Scene, Shape, free_device};
+use ward_tests::spec::{ID_READ, ID_WRITE};
 
 const PAGE: u64 = Plan::RAM_PAGE + 16;
 /// Words of the exit.
@@ -408,5 +410,94 @@ fn frames_of_a_range_are_given_away_while_the_guest_runs() {
     let steps = [store(PAGE), store(PAGE + 1), Step::Hook, store(PAGE + 1)];
     assert_eq!(scene.run(vm, 0, &steps), Ok(exit::MMIO));
     assert_eq!(scene.out(vm, 0, IPA), (PAGE + 1) << 12);
+    scene.check();
+}
+
+/// Registers a VM with these flags.
+fn with_flags(scene: &Scene, flags: u64) -> Result<u64, Error> {
+    let roots = scene.world.inner().spec.setup.root_frames;
+    let root = scene.idle(roots, roots);
+    let record = root - 2;
+    let vm = scene.call(Call::VmRegister, &[flags, record << 12, root << 12, 1])?;
+    scene.vcpu(vm, 0).expect("registered");
+    Ok(vm)
+}
+
+#[test]
+fn a_host_answers_the_id_registers_of_a_vm_that_it_asked_for() {
+    let scene = Scene::default();
+    let vm = with_flags(&scene, 2).expect("registered");
+    let read = Step::Sysreg(ID_READ, 0);
+    assert_eq!(scene.run(vm, 0, &[read]), Ok(exit::SYSREG));
+    assert_eq!(scene.out(vm, 0, 3), 0, "a read");
+    assert_eq!(scene.out(vm, 0, ESR) & 0x1ff_ffff, u64::from(ID_READ));
+    scene.run_in(vm, 0, ANSWER, 0x1234);
+    assert_eq!(scene.run(vm, 0, &[]), Ok(exit::IRQ));
+    assert_eq!(register(&scene, vm, 1), Some(0x1234));
+    // There is no write of one, and for other VMs Ward answers.
+    let write = Step::Sysreg(ID_WRITE, 0);
+    assert_eq!(scene.run(vm, 0, &[write]), Ok(exit::IRQ));
+    for vm in [scene.vm(false, 1), scene.protected(1)] {
+        assert_eq!(scene.run(vm, 0, &[read, write]), Ok(exit::IRQ));
+    }
+    // A protected guest does not read what its host makes up.
+    for flags in [3, 4, 1 << 63] {
+        assert_eq!(with_flags(&scene, flags), Err(Error::InvalidArgument));
+    }
+}
+
+#[test]
+fn a_host_can_ask_what_ward_answers() {
+    let scene = Scene::default();
+    let read = |key| scene.call(Call::Info, &[info::ID_REGISTERS + key]);
+    let bits = scene.world.inner().spec.setup.ipa_bits;
+    for crm in 1..8 {
+        for op2 in 0..8 {
+            let hardware = ward_tests::fake::id_register(crm, op2);
+            let guest = hyp_core::vcpu::idregs::id_register(crm, op2, hardware, bits);
+            assert_eq!(read(u64::from(crm << 3 | op2)), Ok(guest));
+        }
+    }
+    assert_eq!(read(4 << 3).map(|pfr0| pfr0 >> 32 & 15), Ok(0), "no SVE");
+    for key in [0, 7, 64, 1 << 40] {
+        assert_eq!(read(key), Err(Error::InvalidArgument));
+    }
+}
+
+#[test]
+fn a_device_can_be_taken_from_a_normal_vm_again() {
+    let scene = Scene::default();
+    let (vm, ready) = (scene.vm(false, 1), scene.vm(true, 1));
+    let at = Plan::MMIO_PAGE;
+    let map = |vm, flags| {
+        let args = [vm, at << 12, free_device(0) << 12, 3, flags];
+        scene.call(Call::VmMapIo, &args)
+    };
+    let unmap = || scene.call(Call::VmUnmapRange, &[vm, at << 12, 0, 3]);
+    for flags in 0..4 {
+        assert_eq!(map(vm, flags), Ok(0));
+        assert_eq!(map(vm, flags), Err(Error::Exists));
+        let leaf = scene.world.fake.state().tables.leaf_at(vm as u16, at << 12);
+        let perms = leaf.expect("mapped").perms();
+        assert_eq!(perms.combining, flags & 1 != 0);
+        assert_eq!((perms.write, perms.exec), (flags & 2 == 0, false));
+        let wanted = if perms.write { exit::IRQ } else { exit::MEMORY };
+        assert_eq!(scene.run(vm, 0, &[store(at)]), Ok(wanted));
+        scene.run_in(vm, 0, FLAGS, in_flags::INJECT_ABORT);
+        assert_eq!(scene.run(vm, 0, &[]), Ok(exit::IRQ));
+        scene.run_in(vm, 0, FLAGS, 0);
+        // Its permissions are not a loan's to change, nor has it an age.
+        let add = [vm, at << 12, 0, 1, 3, 0];
+        assert_eq!(scene.call(Call::VmProtect, &add), Err(Error::NotFound));
+        let young = [vm, at << 12, 0, 3, 0];
+        assert_eq!(scene.call(Call::VmAgeRange, &young), Ok(0));
+        assert_eq!(unmap(), Ok(3));
+        assert_eq!(scene.run(vm, 0, &[store(at)]), Ok(exit::MMIO));
+        assert_eq!(scene.run(vm, 0, &[]), Ok(exit::IRQ));
+    }
+    assert_eq!(map(vm, 4), Err(Error::InvalidArgument));
+    for flags in 1..4 {
+        assert_eq!(map(ready, flags), Err(Error::InvalidArgument));
+    }
     scene.check();
 }

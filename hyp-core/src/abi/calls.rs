@@ -68,7 +68,7 @@ calls! {
         states "any" kcore ""
         "Reads one counter of the machine or of a VM.";
     0x10 VmRegister "vm_register"
-        ("flags: bit 0 protected", "record_pa: 2 frames", "root_pa: table root, aligned to its size", "vcpus: 1 to 64")
+        ("flags: bit 0 protected; bit 1 the host answers ID registers, normal VMs only", "record_pa: 2 frames", "root_pa: table root, aligned to its size", "vcpus: 1 to 64")
         -> ("vm: number") states "unused" kcore "register_kvm"
         "Makes a VM of donated frames: its record and the root of its stage-2 table.";
     0x11 VcpuRegister "vcpu_register"
@@ -107,7 +107,7 @@ calls! {
     0x1b VmAge "vm_age" ("vm", "ipa", "order: 0 or 9") -> ("young: 1 if used since the last call")
         states "ready, normal" kcore "(none)"
         "Tests and clears the access flag of a leaf of a normal VM: vm_age_range of one leaf.";
-    0x1c VmMapIo "vm_map_io" ("vm", "ipa", "pa: device memory", "frames: 1 to 512") -> ()
+    0x1c VmMapIo "vm_map_io" ("vm", "ipa", "pa: device memory", "frames: 1 to 512", "flags: bit 0 write-combining (Normal non-cacheable), bit 1 read-only; protected VMs: 0") -> ()
         states "ready" kcore "phys_addr_ioremap"
         "Maps device memory that is not Ward's into a VM.";
     0x1d VmClearRange "vm_clear_range" ("vm", "pa: first frame", "frames: 1 to 512") -> ("done: frames returned")
@@ -186,6 +186,9 @@ pub mod info {
     pub const HOST_POOL: u64 = 4;
     /// vCPUs a VM can have.
     pub const MAX_VCPUS: u64 = 5;
+    /// This, plus 8 times CRm (1 to 7), plus op2: what a guest reads on this CPU from the ID
+    /// register `S3_0_C0_C<CRm>_<op2>`, if Ward answers it.
+    pub const ID_REGISTERS: u64 = 0x100;
 }
 
 /// Keys of [`Call::StatRead`].

@@ -28,7 +28,7 @@ impl<M: Machine> Ward<M> {
     ) -> Result<Begun<'a, M>, Error> {
         let (mut vm, _) = self.slot(vm)?.lock(order);
         let vm = vm.as_mut().ok_or(Error::NotFound)?;
-        let (id, protected) = (vm.id, vm.protected);
+        let (id, protected, host_ids) = (vm.id, vm.protected, vm.host_ids);
         let runs = if protected {
             State::Verified
         } else {
@@ -114,6 +114,7 @@ impl<M: Machine> Ward<M> {
             frames,
             params,
             answered: 0,
+            host_ids,
             vse,
             out,
         }))
@@ -131,6 +132,7 @@ impl<M: Machine> Ward<M> {
             answered,
             vse,
             out,
+            ..
         } = running;
         if !params.protected {
             self.machine

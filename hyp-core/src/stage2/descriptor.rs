@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | valid | decides alone |
 //! | 1 | page at level 3, table at levels 0 to 2; 0 is a block at levels 1 and 2 | |
-//! | 5:2 | MemAttr, FEAT_S2FWB off | 0b1111 Normal write-back, 0b0001 Device-nGnRE |
+//! | 5:2 | MemAttr, FEAT_S2FWB off | 0b1111 Normal write-back, 0b0101 Normal non-cacheable, 0b0001 Device-nGnRE |
 //! | 7:6 | S2AP | 0b01 read, 0b11 read and write |
 //! | 9:8 | SH | 0b11 inner shareable |
 //! | 10 | AF | 0: the next access faults, or hardware sets it |
@@ -20,6 +20,7 @@ const TABLE_OR_PAGE: u64 = 1 << 1;
 const TYPE: u64 = 0b11;
 const MEMATTR: u64 = 0b1111 << 2;
 const NORMAL_WB: u64 = 0b1111 << 2;
+const NORMAL_NC: u64 = 0b0101 << 2;
 const DEVICE_NGNRE: u64 = 0b0001 << 2;
 const READ: u64 = 1 << 6;
 const WRITE: u64 = 1 << 7;
@@ -36,6 +37,8 @@ pub enum MemoryKind {
     Normal,
     /// Device-nGnRE.
     Device,
+    /// Device memory as Normal, inner and outer non-cacheable; stage 1 may weaken it.
+    WriteCombining,
 }
 
 /// What a leaf allows. Reading is always allowed.
@@ -83,6 +86,7 @@ impl Leaf {
         raw |= match self.attrs.kind {
             MemoryKind::Normal => NORMAL_WB,
             MemoryKind::Device => DEVICE_NGNRE,
+            MemoryKind::WriteCombining => NORMAL_NC,
         };
         raw |= READ;
         raw |= INNER_SHAREABLE;
@@ -134,10 +138,10 @@ impl Entry {
             _ => return Entry::Invalid(Note((raw >> NOTE_SHIFT) as u8)),
         };
         let attrs = Attrs {
-            kind: if raw & MEMATTR == NORMAL_WB {
-                MemoryKind::Normal
-            } else {
-                MemoryKind::Device
+            kind: match raw & MEMATTR {
+                NORMAL_WB => MemoryKind::Normal,
+                NORMAL_NC => MemoryKind::WriteCombining,
+                _ => MemoryKind::Device,
             },
             write: raw & WRITE != 0,
             execute: raw & NO_EXECUTE == 0,

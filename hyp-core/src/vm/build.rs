@@ -2,7 +2,8 @@
 
 use super::{Frames, Power, Slot, State, Vm};
 use crate::abi::{
-    Error, MAX_RANGE_FRAMES, MAX_VCPUS, VCPU_RECORD_FRAMES, VM_PROTECTED, VM_RECORD_FRAMES,
+    Error, MAX_RANGE_FRAMES, MAX_VCPUS, VCPU_RECORD_FRAMES, VM_HOST_IDS, VM_PROTECTED,
+    VM_RECORD_FRAMES,
 };
 use crate::addr::{Pfn, VmId};
 use crate::lock::{Order, level};
@@ -37,7 +38,7 @@ impl<M: Machine> Ward<M> {
         root_pa: u64,
         vcpus: u64,
     ) -> Result<u64, Error> {
-        if flags & !VM_PROTECTED != 0 || vcpus == 0 || vcpus > MAX_VCPUS as u64 {
+        if flags > VM_HOST_IDS || vcpus == 0 || vcpus > MAX_VCPUS as u64 {
             return Err(Error::InvalidArgument);
         }
         let geometry = self.config.geometry;
@@ -71,13 +72,14 @@ impl<M: Machine> Ward<M> {
             self.zero(record);
             self.zero(root);
             let stage2 = Stage2::new(id, root.first, geometry);
-            let vm = Vm::new(
+            let mut vm = Vm::new(
                 id,
                 flags & VM_PROTECTED != 0,
                 stage2,
                 record.first,
                 vcpus as u8,
             );
+            vm.host_ids = flags & VM_HOST_IDS != 0;
             *slot = Some(self.machine.place(record.first, record.frames, vm));
             return Ok(u64::from(id.0));
         }

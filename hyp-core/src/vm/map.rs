@@ -1,8 +1,8 @@
 //! Calls that map memory into a VM at fault time, and device memory before it starts.
 
 use super::build::host_range;
-use super::{GUEST_DEVICE, GUEST_RAM, State, Vm};
-use crate::abi::Error;
+use super::{GUEST_RAM, State, Vm};
+use crate::abi::{Error, IO_READ_ONLY, IO_WRITE_COMBINING};
 use crate::addr::{Ipa, PAGE_SIZE, Pfn, Size};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
@@ -152,11 +152,27 @@ impl<M: Machine> Ward<M> {
         ipa: u64,
         pa: u64,
         frames: u64,
+        flags: u64,
     ) -> Result<(), Error> {
+        if flags & !(IO_WRITE_COMBINING | IO_READ_ONLY) != 0 {
+            return Err(Error::InvalidArgument);
+        }
         let range = host_range(pa, frames)?;
         Ipa::page(ipa)?;
+        let attrs = Attrs {
+            kind: if flags & IO_WRITE_COMBINING == 0 {
+                MemoryKind::Device
+            } else {
+                MemoryKind::WriteCombining
+            },
+            write: flags & IO_READ_ONLY == 0,
+            execute: false,
+        };
         let bytes = frames * PAGE_SIZE;
         self.with_vm(order, vm, |vm, order| {
+            if flags != 0 {
+                vm.require_normal()?;
+            }
             vm.require(&[State::Ready])?;
             if vm.protected {
                 if vm.boot.is_none() {
@@ -187,7 +203,7 @@ impl<M: Machine> Ward<M> {
                     ipa: Ipa::containing(ipa + n * PAGE_SIZE),
                     size: Size::Page,
                 };
-                vm.map_checked(&self.machine, leaf, range.first.add(n), GUEST_DEVICE);
+                vm.map_checked(&self.machine, leaf, range.first.add(n), attrs);
             }
             Ok(())
         })

@@ -43,7 +43,7 @@ impl Leaves {
 fn lent(leaf: Leaf, change: impl FnOnce(Leaf) -> Change) -> Option<Change> {
     match leaf.attrs.kind {
         MemoryKind::Normal => Some(change(leaf)),
-        MemoryKind::Device => None,
+        MemoryKind::Device | MemoryKind::WriteCombining => None,
     }
 }
 

@@ -59,7 +59,7 @@ impl Cpu {
 
 /// ID registers of the fake CPU: 48-bit addresses, 4 KiB granule, GICv3, everything optional
 /// claimed where a guest must not see it.
-pub(super) const fn id_register(crm: u8, op2: u8) -> u64 {
+pub const fn id_register(crm: u8, op2: u8) -> u64 {
     match (crm, op2) {
         (4, 0) => 0x1111_0011_1111_1122,
         (4, 1) => 0x0000_0000_0000_0121,

@@ -24,8 +24,10 @@ pub struct Perms {
     pub write: bool,
     /// XN clear.
     pub exec: bool,
-    /// Normal memory, not device.
+    /// Normal memory that caches hold: RAM, not a device.
     pub normal: bool,
+    /// Normal memory that they don't: a device with write-combining.
+    pub combining: bool,
 }
 
 impl Perms {
@@ -35,7 +37,8 @@ impl Perms {
             read: entry & 1 << 6 != 0,
             write: entry & 1 << 7 != 0,
             exec: entry & 1 << 54 == 0,
-            normal: entry & 0b1100 << 2 != 0,
+            normal: entry >> 2 & 15 == 0b1111,
+            combining: entry >> 2 & 15 == 0b0101,
         }
     }
 

@@ -164,8 +164,8 @@ impl<S: Sched> World<S> {
                 (Some(leaf), Some(want)) => {
                     let perms = leaf.perms();
                     leaf.pfn == want.pfn
-                        && (perms.write, perms.exec, perms.normal)
-                            == (want.write, want.exec, !want.device)
+                        && (perms.write, perms.exec) == (want.write, want.exec)
+                        && (perms.normal, perms.combining) == (!want.device, want.combining)
                 }
             };
             if !agree {

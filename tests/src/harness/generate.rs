@@ -169,7 +169,12 @@ fn further(inner: &mut Inner) -> Action {
     let Some(vm) = spec.vms.get(&(number as u16)) else {
         let roots = spec.setup.root_frames;
         let (record, root) = (idle(spec, rng, 2, 1), idle(spec, rng, roots, roots));
-        let flags = u64::from(rng.percent(65));
+        let flags = match rng.below(40) {
+            0..26 => 1,
+            26..33 => 0,
+            33..39 => 2,
+            _ => 3,
+        };
         return Action::Call(
             Call::VmRegister,
             vec![flags, record << 12, root << 12, 1 + rng.below(3)],
@@ -293,6 +298,7 @@ fn normal(inner: &mut Inner, number: u64) -> Action {
                 (Plan::MMIO_PAGE + rng.below(64)) << 12,
                 free_device(rng.below(64)) << 12,
                 1 + rng.below(3),
+                rng.below(5),
             ],
         ),
         1 if rng.percent(20) => unmap_like(vm, number, rng, Call::VmUnmap),

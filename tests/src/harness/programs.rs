@@ -3,7 +3,7 @@
 use super::images::Plan;
 use super::{Inner, Rng};
 use crate::fake::Step;
-use crate::spec::{Open, SGI1R_WRITE, UNKNOWN_READ, Vcpu};
+use crate::spec::{ID_READ, ID_WRITE, Open, SGI1R_WRITE, UNKNOWN_READ, Vcpu};
 use hyp_core::abi::run::{IN_OFFSET, REGS_OFFSET, RunIn, in_flags};
 use hyp_core::abi::smccc;
 use hyp_core::abi::smccc::psci;
@@ -86,7 +86,7 @@ pub(super) fn steps(rng: &mut Rng, hooks: bool, known: &[u64]) -> Vec<Step> {
             30 if rng.percent(50) => Step::Wfe,
             30 => Step::Wfi,
             31 => Step::Sysreg(SGI1R_WRITE, rng.next()),
-            32 => Step::Sysreg(UNKNOWN_READ, 0),
+            32 => Step::Sysreg(rng.pick(&[UNKNOWN_READ, ID_READ, ID_READ, ID_WRITE]), 0),
             33 => Step::Other(rng.pick(&[0, 0x7, 0x19, 0x1d, 0x3c]) << 26 | 1 << 25),
             34 => Step::Irq,
             35 => Step::SError,

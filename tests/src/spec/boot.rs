@@ -128,6 +128,7 @@ impl Spec {
                 write: true,
                 exec: true,
                 device: false,
+                combining: false,
                 block: frames > 1,
             };
             if let Some(it) = self.vms.get_mut(&vm) {

@@ -90,7 +90,7 @@ impl Spec {
                 self.vm_protect(a[0], one, [0, 1], seen).map(|_| DONE)
             }
             Call::VmAge => self.vm_age(a[0], [a[1], a[2], 1], 0),
-            Call::VmMapIo => self.vm_map_io(a[0], a[1], a[2], a[3], seen),
+            Call::VmMapIo => self.vm_map_io(a[0], a[1], a[2], [a[3], a[4]], seen),
             Call::VmClearRange => self.vm_clear_range(a[0], a[1], a[2], seen),
             Call::VmSetCntvoff if self.vm(a[0])?.protected && a[1] != 0 => {
                 Err(Error::InvalidArgument)
@@ -159,7 +159,7 @@ impl Spec {
         vcpus: u64,
         seen: &Seen<'_>,
     ) -> Result<Outcome, Error> {
-        if flags > 1 || !(1..=64).contains(&vcpus) {
+        if flags > 2 || !(1..=64).contains(&vcpus) {
             return Err(Error::InvalidArgument);
         }
         let (record, root) = (frame(record)?, frame(root)?);
@@ -188,6 +188,7 @@ impl Spec {
         self.take(root..root + roots, id);
         let mut vm = Vm::bare(flags == 1, Life::Ready, record, root, None);
         vm.vcpu_limit = vcpus;
+        vm.host_ids = flags == 2;
         self.vms.insert(id, vm);
         Ok(gives(u64::from(id)))
     }

@@ -78,6 +78,7 @@ impl Spec {
                     write,
                     exec,
                     device: false,
+                    combining: false,
                     block: count > 1,
                 },
             );
@@ -106,11 +107,17 @@ impl Spec {
         vm: u64,
         ipa: u64,
         pa: u64,
-        frames: u64,
+        [frames, flags]: [u64; 2],
         seen: &Seen<'_>,
     ) -> Result<Outcome, Error> {
+        if flags > 3 {
+            return Err(Error::InvalidArgument);
+        }
         let device = range(pa, frames)?;
         let first = frame(ipa)?;
+        if flags != 0 && self.vm(vm)?.protected {
+            return Err(Error::InvalidArgument);
+        }
         let it = self.in_life(vm, &[Life::Ready])?;
         if it.protected {
             let manifest = it.manifest.as_ref().ok_or(Error::BadState)?;
@@ -127,9 +134,10 @@ impl Spec {
         for (n, pfn) in device.enumerate() {
             let mapped = Mapped {
                 pfn,
-                write: true,
+                write: flags & 2 == 0,
                 exec: false,
                 device: true,
+                combining: flags & 1 != 0,
                 block: false,
             };
             self.vm(vm)?.maps.insert(first + n as u64, mapped);

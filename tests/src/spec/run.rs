@@ -360,6 +360,16 @@ impl Spec {
                         };
                         Flow::Exit(out, Open::Register(None))
                     }
+                    super::ID_READ if self.vms[&vm].host_ids => {
+                        Flow::Exit(Exit::of(exit::SYSREG), Open::Register(Some(1)))
+                    }
+                    super::ID_READ => {
+                        let hardware = crate::fake::id_register(4, 0);
+                        let bits = self.setup.ipa_bits;
+                        let value = hyp_core::vcpu::idregs::id_register(4, 0, hardware, bits);
+                        self.vcpu(vm, index).x[1] = value;
+                        Flow::Saw(Event::Register(value))
+                    }
                     _ => Flow::Exception(UNDEF, None),
                 }
             }

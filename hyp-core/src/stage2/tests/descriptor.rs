@@ -17,16 +17,14 @@ fn each(mut check: impl FnMut(Leaf, u64, u8)) {
             .into_iter()
             .chain([size.frames(), (1 << 36) - size.frames()])
         {
-            for n in 0..16 {
-                let (device, write, execute, accessed) =
-                    (n & 1 != 0, n & 2 != 0, n & 4 != 0, n & 8 != 0);
-                let kind = if device {
-                    MemoryKind::Device
-                } else {
-                    MemoryKind::Normal
-                };
-                let mut raw = kind_bits | frame << 12 | 0b11 << 8;
-                raw |= if device { 0b0001 << 2 } else { 0b1111 << 2 };
+            for n in 0..24 {
+                let (write, execute, accessed) = (n & 1 != 0, n & 2 != 0, n & 4 != 0);
+                let (kind, attr) = [
+                    (MemoryKind::Normal, 0b1111),
+                    (MemoryKind::Device, 0b0001),
+                    (MemoryKind::WriteCombining, 0b0101),
+                ][n >> 3];
+                let mut raw = kind_bits | frame << 12 | 0b11 << 8 | attr << 2;
                 raw |= if write { 0b11 << 6 } else { 0b01 << 6 };
                 raw |= if accessed { 1 << 10 } else { 0 };
                 raw |= if execute { 0 } else { 1 << 54 };
@@ -58,7 +56,7 @@ fn leaves_encode_and_decode() {
         assert_eq!(Entry::decode(raw, level), Entry::Leaf(leaf));
         count += 1;
     });
-    assert_eq!(count, 3 * 5 * 16);
+    assert_eq!(count, 3 * 5 * 24);
 }
 
 #[test]
