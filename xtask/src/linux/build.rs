@@ -17,6 +17,9 @@ use crate::run::{self, say};
 const RECIPE: &str = "1";
 /// How many lines `make` prints for the configuration of the repository, to say how far it is.
 const USUAL_LINES: usize = 1800;
+/// The header of Ward's calls, and where the patches expect it: one copy, which is generated.
+const HEADER: &str = "linux/include/ward_abi.h";
+const HEADER_IN_LINUX: &str = "arch/arm64/include/asm/ward_abi.h";
 /// How often progress is shown.
 const PROGRESS: Duration = Duration::from_secs(15);
 
@@ -67,6 +70,8 @@ fn finished(dir: &Path) -> Option<Kernel> {
 struct Inputs {
     config: String,
     patches: Vec<PathBuf>,
+    /// The generated header of Ward's calls, which no patch contains.
+    header: String,
     compiler: String,
 }
 
@@ -74,6 +79,9 @@ impl Inputs {
     fn read() -> Result<Self> {
         let file = config_file();
         let config =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let file = paths::root().join(HEADER);
+        let header =
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let mut patches = Vec::new();
         // The directory is missing while there are no patches.
@@ -90,6 +98,7 @@ impl Inputs {
         Ok(Inputs {
             config,
             patches,
+            header,
             compiler: format!("{}\n{}", version("gcc")?, version("ld")?),
         })
     }
@@ -105,6 +114,7 @@ impl Inputs {
         }
         key.add("config", self.config.as_bytes());
         key.add("compiler", self.compiler.as_bytes());
+        key.add("header", self.header.as_bytes());
         for patch in &self.patches {
             let text =
                 fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?;
@@ -150,6 +160,9 @@ fn unpack(tarball: &Path, work: &Path, inputs: &Inputs) -> Result<PathBuf> {
         run::status(apply.arg(patch).current_dir(&part))
             .with_context(|| format!("{} does not apply", paths::display(patch)))?;
     }
+    let header = part.join(HEADER_IN_LINUX);
+    fs::write(&header, &inputs.header)
+        .with_context(|| format!("cannot write {}", header.display()))?;
     fs::rename(&part, &source).with_context(|| format!("cannot make {}", source.display()))?;
     Ok(source)
 }
@@ -275,6 +288,7 @@ mod tests {
         let inputs = |config: &str, compiler: &str| Inputs {
             config: config.to_owned(),
             patches: Vec::new(),
+            header: "abi".to_owned(),
             compiler: compiler.to_owned(),
         };
         let key = |inputs: Inputs, source: &Source| inputs.key(source).unwrap();
@@ -282,6 +296,9 @@ mod tests {
         assert_eq!(one, key(inputs("a", "gcc"), &Source::Debian));
         assert_ne!(one, key(inputs("b", "gcc"), &Source::Debian));
         assert_ne!(one, key(inputs("a", "gcc 2"), &Source::Debian));
+        let mut newer = inputs("a", "gcc");
+        newer.header = "newer abi".to_owned();
+        assert_ne!(one, key(newer, &Source::Debian));
         let other = Source::Tarball {
             file: "/x".into(),
             sha256: "00".to_owned(),
