@@ -27,6 +27,7 @@ extern crate std;
 
 pub mod ident;
 pub mod iova;
+pub mod report;
 pub mod v2;
 pub mod v3;
 mod walk;

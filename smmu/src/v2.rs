@@ -22,6 +22,7 @@
 
 mod driver;
 mod error;
+mod fault;
 mod filter;
 mod ident;
 pub mod register;
@@ -39,7 +40,7 @@ pub use ident::{Shape, Unfit};
 pub use stage2::Stage2;
 pub use table::Reason;
 
-/// One SMMU's registers, by their offset from its base.
+/// One SMMU's registers, by their offset from its base. Accesses arrive in the order of the calls.
 pub trait Hardware {
     /// Reads a 32-bit register, or half of a 64-bit one.
     fn read32(&self, offset: u32) -> u32;

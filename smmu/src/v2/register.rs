@@ -48,6 +48,10 @@ pub const TTBR0: u32 = 0x020;
 pub const TCR: u32 = 0x030;
 /// Faults; a written 1 clears.
 pub const FSR: u32 = 0x058;
+/// The address of the first fault.
+pub const FAR: u32 = 0x060;
+/// What kind of access it was.
+pub const FSYNR0: u32 = 0x068;
 /// `FAR`, `FSYNR0`, `FSYNR1`, `IPAFAR`: the first fault, word by word.
 pub const FAULT_RECORD: [u32; 6] = [0x060, 0x064, 0x068, 0x06c, 0x070, 0x074];
 /// Forgets stage 2 of the leaf around a page, and the walk to it.

@@ -15,7 +15,8 @@ use super::register::{self, CR0_ATSCHK, CR0_CMDQEN, CR0_EVENTQEN, CR0_SMMUEN};
 use super::{Capabilities, Command, CommandQueue, EventQueue, Hardware, QueueError};
 use super::{Register, Ste, StreamTable, Unfit, wait};
 
-/// Where the tables and queues of one SMMU are: zeroed memory of Ward's own.
+/// Where the tables and queues of one SMMU are: zeroed memory of Ward's own, cleaned to the point of
+/// coherency (a line left dirty would be written over an event later).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Placement {
     /// The stream table.

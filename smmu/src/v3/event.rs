@@ -1,6 +1,7 @@
 //! What an event record says (IHI 0070, 7.3): which stream was stopped, where, and why.
 
 use super::StreamId;
+use crate::report::Report;
 
 /// Words of a record.
 pub(super) const WORDS: usize = 4;
@@ -95,6 +96,42 @@ impl Event {
             class: (translation || walk).then(|| class(flags)),
             ipa: (translation && stage2).then_some(last & 0x000f_ffff_ffff_f000),
             stalled: translation && bit(flags, 31),
+        }
+    }
+}
+
+impl Reason {
+    /// For an operator.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Reason::Unsupported => "the SMMU does not know this kind of access",
+            Reason::BadStream => "there is no such stream",
+            Reason::EntryFetch => "its entry could not be read",
+            Reason::NotConfigured => "it belongs to nobody",
+            Reason::Ats => "devices do not translate for themselves here",
+            Reason::Stage1 => "its stage 1 is wrong",
+            Reason::WalkAbort => "a table could not be read",
+            Reason::Translation => "nothing is mapped there",
+            Reason::AddressSize => "the address is too large",
+            Reason::AccessFlag => "the access flag is not set",
+            Reason::Permission => "it is mapped, but not for this",
+            Reason::Conflict => "two translations for one address: a bug of Ward's",
+            Reason::Other(_) => "for a reason that Ward does not know",
+        }
+    }
+}
+
+impl Event {
+    /// For an operator.
+    pub const fn report(&self) -> Report {
+        Report {
+            stream: self.stream.0,
+            address: self.address,
+            write: match self.read {
+                Some(read) => Some(!read),
+                None => None,
+            },
+            why: self.reason.text(),
         }
     }
 }

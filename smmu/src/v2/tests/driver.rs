@@ -195,3 +195,28 @@ fn a_lost_smmu_stays_lost_and_its_streams_their_owners() {
     );
     assert_eq!(hw.effect(0x10), Effect::Ended);
 }
+
+#[test]
+fn faults_of_vms_are_wards_to_read_and_the_hosts_are_not() {
+    use std::string::ToString;
+    let (hw, mut smmu) = scene();
+    assert_eq!(smmu.fault(&hw, 1), None);
+    for n in [0, 1, 7] {
+        hw.set(bank(n, 0x58) as u32, 1 << 31 | 1 << 1);
+        hw.set(bank(n, 0x60) as u32, 0x8123_4000);
+        hw.set(bank(n, 0x64) as u32, 1);
+        hw.set(bank(n, 0x68) as u32, 1 << 4);
+        hw.set(0x1400 + n as u32 * 4, 0x21);
+    }
+    assert_eq!(smmu.fault(&hw, 0), None, "the host's");
+    assert_eq!(smmu.fault(&hw, 8), None, "no bank");
+    let line = smmu.fault(&hw, 1).unwrap().to_string();
+    assert_eq!(
+        line,
+        "stream 0x0021 was refused a write at 0x181234000: nothing is mapped there"
+    );
+    assert_eq!(smmu.fault(&hw, 1), None, "told once");
+    assert!(smmu.fault(&hw, 7).is_some(), "the host's bypass");
+    hw.set(bank(1, 0x58) as u32, 1 << 30);
+    assert!(smmu.fault(&hw, 1).unwrap().why.contains("does not know"));
+}

@@ -115,3 +115,18 @@ fn a_queue_that_could_not_be_written_is_emptied() {
     };
     assert_eq!(event.address, Some(0x9000_0000));
 }
+
+#[test]
+fn an_event_can_be_told() {
+    use std::string::ToString;
+    let event = Event::decode(words(0x10, 1 << 39));
+    assert_eq!(
+        event.report().to_string(),
+        "stream 0x10042 was refused a write at 0xdeadb000: nothing is mapped there"
+    );
+    let nobodys = Event::decode(words(0x04, 0));
+    assert_eq!(
+        nobodys.report().to_string(),
+        "stream 0x10042 was refused an access: it belongs to nobody"
+    );
+}
