@@ -99,6 +99,7 @@ impl<M: Machine> Ward<M> {
                     })
             }
             Call::VcpuRun => self.vcpu_run(order, a, b).map(Answer::value),
+            Call::VcpuSync => self.vcpu_sync(order, a, b, c).map(done),
             Call::VmMap => self.vm_map(order, a, b, c, d, e).map(Answer::value),
             Call::VmUnmap => self.vm_unmap(order, a, leaves(1)).map(|_| Answer::DONE),
             Call::VmUnmapRange => self.vm_unmap(order, a, leaves(d)).map(Answer::value),

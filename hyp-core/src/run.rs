@@ -8,6 +8,7 @@
 mod abort;
 mod call;
 mod entry;
+mod sync;
 
 use crate::abi::Error;
 use crate::abi::run::{Exit, exit};
@@ -60,6 +61,8 @@ struct Running<'a, M: Machine> {
     answered: u64,
     /// The host answers ID registers.
     host_ids: bool,
+    /// The host wants little of the window at exits that are not about registers.
+    lazy: bool,
     /// `HCR_EL2.VSE` while the guest has not taken the SError that the host asked for.
     vse: u64,
     /// What the exit will say, before it is filtered.

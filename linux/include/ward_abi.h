@@ -38,6 +38,7 @@
 #define WARD_CALL_VM_PROTECT             0xc6000121
 #define WARD_CALL_VM_UNMAP_RANGE         0xc6000122
 #define WARD_CALL_VM_AGE_RANGE           0xc6000123
+#define WARD_CALL_VCPU_SYNC              0xc6000124
 #define WARD_CALL_SMMU_ALLOC             0xc6000130
 #define WARD_CALL_SMMU_FREE              0xc6000131
 #define WARD_CALL_SMMU_MAP               0xc6000132
@@ -85,7 +86,13 @@
 #define WARD_IN_INJECT_UNDEF             2
 #define WARD_IN_REGS_DIRTY               4
 #define WARD_IN_RETRY                    8
-#define WARD_IN_ALL                      15
+#define WARD_IN_LAZY                     16
+#define WARD_IN_ALL                      31
+
+/* What `vcpu_sync` moves */
+#define WARD_SYNC_SHOW_REGS              1
+#define WARD_SYNC_SHOW_FP                2
+#define WARD_SYNC_TAKE_FP                4
 
 /* States of a VM */
 #define WARD_VM_STATE_UNUSED             0
@@ -173,6 +180,7 @@
 #define WARD_RUN_IN_OFFSET               0x0
 #define WARD_RUN_EXIT_OFFSET             0x400
 #define WARD_RUN_REGS_OFFSET             0x800
+#define WARD_RUN_FP_OFFSET               0xc00
 
 struct ward_gic {
 	__u64 hcr;
@@ -216,5 +224,12 @@ struct ward_regs {
 	__u64 sys[36];
 };
 _Static_assert(sizeof(struct ward_regs) == 560, "ward_regs");
+
+struct ward_fp {
+	__u64 v[64];
+	__u64 fpcr;
+	__u64 fpsr;
+};
+_Static_assert(sizeof(struct ward_fp) == 528, "ward_fp");
 
 #endif /* WARD_ABI_H */

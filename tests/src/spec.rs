@@ -23,6 +23,7 @@ pub use run::{Exit, Progress};
 use crate::fake::{Event, Step};
 use hyp_core::abi::Error;
 use hyp_core::abi::manifest::Manifest;
+use hyp_core::abi::run::FP_WORDS;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A loaded value that is not predicted.
@@ -135,6 +136,10 @@ pub struct Vcpu {
     pub x: [u64; 31],
     /// Its caches are on.
     pub caches: bool,
+    /// Its FP/SIMD registers.
+    pub fp: [u64; FP_WORDS],
+    /// The host wants little of its window for this run.
+    pub lazy: bool,
     /// The SError it has not taken yet, for the run: its syndrome.
     pub serror: Option<u64>,
     /// `FAR_EL1`.

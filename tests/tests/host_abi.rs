@@ -2,7 +2,7 @@
 //! host tries.
 
 use hyp_core::abi::calls::info;
-use hyp_core::abi::run::{REGS_OFFSET, RunIn, RunOut, exit, in_flags};
+use hyp_core::abi::run::{FP_OFFSET, FP_WORDS, REGS_OFFSET, RunIn, RunOut, exit, in_flags, sync};
 use hyp_core::abi::{Call, Error};
 use std::sync::Arc;
 use ward_tests::fake::{Hook, StdSched, Step};
@@ -500,4 +500,89 @@ fn a_device_can_be_taken_from_a_normal_vm_again() {
         assert_eq!(map(ready, flags), Err(Error::InvalidArgument));
     }
     scene.check();
+}
+
+#[test]
+fn a_host_saves_and_sets_fp_registers_of_a_vcpu_at_rest() {
+    let scene = Scene::default();
+    let vm = scene.vm(false, 1);
+    let move_ = |what| scene.call(Call::VcpuSync, &[vm, 0, what]);
+    let at = |n: u64| (scene.run_page(vm, 0) << 12) + FP_OFFSET + 8 * n;
+    for n in 0..FP_WORDS as u64 {
+        assert!(scene.store(at(n), 0x1111 * (n + 1)));
+    }
+    assert_eq!(move_(sync::TAKE_FP), Ok(0));
+    assert_eq!(scene.run(vm, 0, &[Step::Irq]), Ok(exit::IRQ));
+    for n in 0..FP_WORDS as u64 {
+        assert!(scene.store(at(n), 0));
+    }
+    assert_eq!(move_(sync::SHOW_FP), Ok(0));
+    for n in 0..FP_WORDS as u64 {
+        assert_eq!(scene.load(at(n)), Some(0x1111 * (n + 1)));
+    }
+    for what in [0, 6, 7, 8, 1 << 63] {
+        assert_eq!(move_(what), Err(Error::InvalidArgument));
+    }
+    scene.call(Call::VmPowerOff, &[vm]).expect("off");
+    assert_eq!(move_(sync::SHOW_FP), Ok(0), "a snapshot of what is off");
+}
+
+#[test]
+fn a_protected_vcpus_registers_are_not_moved() {
+    let scene = Scene::default();
+    let vm = scene.protected(1);
+    let page = scene.run_page(vm, 0) << 12;
+    let word = |n: u64| scene.load(page + 8 * n).expect("the host's page");
+    let before: Vec<u64> = (0..512).map(|n| word(n)).collect();
+    for what in 0..16 {
+        for vcpu in 0..2 {
+            let answer = scene.call(Call::VcpuSync, &[vm, vcpu, what]);
+            assert_eq!(answer, Err(Error::InvalidArgument));
+        }
+    }
+    let after: Vec<u64> = (0..512).map(|n| word(n)).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_vcpu_that_runs_is_not_moved() {
+    let scene = Arc::new(Scene::<StdSched>::default());
+    let vm = scene.vm(false, 2);
+    let weak = Arc::downgrade(&scene);
+    let hook = move || {
+        let Some(scene) = weak.upgrade() else { return };
+        scene.world.at_hook(vm as u16, 0).expect("the same point");
+        scene.world.fake.set_cpu(1);
+        let busy = |vcpu| scene.call(Call::VcpuSync, &[vm, vcpu, sync::SHOW_REGS]);
+        assert_eq!(busy(0), Err(Error::Busy));
+        assert_eq!(busy(1), Ok(0));
+        assert_eq!(busy(2), Err(Error::NotFound));
+    };
+    scene.world.fake.state().hook = Some(Hook(Arc::new(hook)));
+    assert_eq!(scene.run(vm, 0, &[Step::Hook]), Ok(exit::IRQ));
+}
+
+#[test]
+fn a_lazy_window_shows_where_the_vcpu_is_and_the_rest_when_asked() {
+    let scene = Scene::default();
+    let vm = scene.vm(false, 1);
+    scene.run_in(vm, 0, FLAGS, in_flags::LAZY);
+    set_register(&scene, vm, 5, 0xbad);
+    for (step, reason) in [(Step::Irq, exit::IRQ), (Step::Wfi, exit::WAIT)] {
+        let pc = register(&scene, vm, 32).expect("the host's");
+        assert_eq!(scene.run(vm, 0, &[Step::Set(5, 7), step]), Ok(reason));
+        assert!(register(&scene, vm, 32) > Some(pc));
+        assert_eq!(register(&scene, vm, 5), Some(0xbad));
+    }
+    let sync = [vm, 0, sync::SHOW_REGS];
+    assert_eq!(scene.call(Call::VcpuSync, &sync), Ok(0));
+    assert_eq!(register(&scene, vm, 5), Some(7));
+    // What the host has to answer shows all.
+    set_register(&scene, vm, 5, 0xbad);
+    let load = Step::Load {
+        ipa: PAGE << 12,
+        rt: 1,
+    };
+    assert_eq!(scene.run(vm, 0, &[load]), Ok(exit::MMIO));
+    assert_eq!(register(&scene, vm, 5), Some(7));
 }

@@ -136,6 +136,9 @@ calls! {
         -> ("young: leaves used since the flag was last cleared")
         states "ready, normal" kcore "(none)"
         "Counts and clears the access flags of a range, with one TLB invalidation; a block that reaches over an end counts too. Holes and smaller leaves as for vm_protect.";
+    0x24 VcpuSync "vcpu_sync" ("vm", "vcpu", "what: see what vcpu_sync moves") -> ()
+        states "ready or powered off, normal; the vCPU at rest" kcore "(none)"
+        "Moves registers of a vCPU that does not run between Ward and its run page.";
     0x30 SmmuAlloc "smmu_alloc" ("smmu", "stream", "vm") -> () states "ready" kcore "el2_alloc_smmu_pgd"
         "Gives a stream to a VM or to the host. Not in this version.";
     0x31 SmmuFree "smmu_free" ("smmu", "stream") -> () states "powered off" kcore "el2_free_smmu_pgd"

@@ -14,6 +14,12 @@ pub const OUT_OFFSET: u64 = 0x400;
 /// Byte offset of the registers of a normal VM: [`crate::vcpu::context::WINDOW_WORDS`] words.
 pub const REGS_OFFSET: u64 = 0x800;
 
+/// Byte offset of the FP/SIMD registers of a normal VM, that [`super::Call::VcpuSync`] moves: V0
+/// to V31, each as two words, the lower first, then FPCR and FPSR.
+pub const FP_OFFSET: u64 = 0xc00;
+/// Words from [`FP_OFFSET`].
+pub const FP_WORDS: usize = 2 * 32 + 2;
+
 macro_rules! words {
     (
         $(#[$meta:meta])* $name:ident,
@@ -182,8 +188,21 @@ pub mod in_flags {
     pub const REGS_DIRTY: u64 = 1 << 2;
     /// Normal VMs: the access of the last exit is to be done again, for memory was mapped there.
     pub const RETRY: u64 = 1 << 3;
+    /// Normal VMs: exits `irq`, `wait` and `pool` write PC, PSTATE and the virtual timer to the
+    /// window and leave the rest of it as it is; [`SHOW_REGS`](super::sync::SHOW_REGS) writes it.
+    pub const LAZY: u64 = 1 << 4;
     /// All that have a meaning; others are refused.
-    pub const ALL: u64 = 15;
+    pub const ALL: u64 = 31;
+}
+
+/// What [`super::Call::VcpuSync`] moves. At least one, and FP/SIMD one way only.
+pub mod sync {
+    /// The registers into the window.
+    pub const SHOW_REGS: u64 = 1 << 0;
+    /// The FP/SIMD registers into theirs.
+    pub const SHOW_FP: u64 = 1 << 1;
+    /// The FP/SIMD registers from there.
+    pub const TAKE_FP: u64 = 1 << 2;
 }
 
 /// Reasons for which a run returns to the host. The table of what each shows a host of a

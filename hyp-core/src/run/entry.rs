@@ -115,6 +115,7 @@ impl<M: Machine> Ward<M> {
             params,
             answered: 0,
             host_ids,
+            lazy: request.flags & in_flags::LAZY != 0,
             vse,
             out,
         }))
@@ -130,13 +131,13 @@ impl<M: Machine> Ward<M> {
             frames,
             params,
             answered,
+            lazy,
             vse,
             out,
             ..
         } = running;
         if !params.protected {
-            self.machine
-                .write_host_words(frames.run, REGS_OFFSET, &vcpu.context.window());
+            self.show_exit(frames.run, &vcpu.context, out.reason, lazy);
         }
         self.write_exit(frames.run, out, params.protected);
         self.write_gic(frames.run, &vcpu.context.gic);

@@ -85,7 +85,7 @@ pub struct Context {
 }
 
 /// Words of the register window a normal VM's host reads and writes: x0..x30, sp_el0, pc,
-/// pstate, then [`SYS_REGS`] words by [`SysReg`]. FP/SIMD of normal VMs stays with Ward.
+/// pstate, then [`SYS_REGS`] words by [`SysReg`].
 pub const WINDOW_WORDS: usize = 34 + SYS_REGS;
 
 /// PSTATE of a vCPU at its first instruction: EL1h, DAIF masked (DDI 0487 C5.2.19).

@@ -3,8 +3,9 @@
 //! A normal VM's host may set any register, but not one that reaches past EL1: PSTATE decides
 //! where ERET goes (DDI 0487 C5.2.19), so its mode is one of EL0 and EL1 or the window is refused.
 
-use super::context::{Context, PSTATE_AARCH32, PSTATE_MODE, SYS_REGS, WINDOW_WORDS};
+use super::context::{Context, Fp, PSTATE_AARCH32, PSTATE_MODE, SYS_REGS, WINDOW_WORDS};
 use crate::abi::Error;
+use crate::abi::run::FP_WORDS;
 
 /// NZCV, TCO, DIT, UAO, PAN, SSBS, BTYPE and DAIF.
 const PSTATE_FREE: u64 =
@@ -30,17 +31,6 @@ pub fn check(words: &[u64; WINDOW_WORDS]) -> Result<(), Error> {
 }
 
 impl Context {
-    /// The window that shows these registers.
-    pub fn window(&self) -> [u64; WINDOW_WORDS] {
-        let mut words = [0; WINDOW_WORDS];
-        words[..31].copy_from_slice(&self.x);
-        words[31] = self.sp_el0;
-        words[32] = self.pc;
-        words[33] = self.pstate;
-        words[34..].copy_from_slice(&self.sys);
-        words
-    }
-
     /// Takes the registers from a window that passed [`check`].
     pub fn set_window(&mut self, words: &[u64; WINDOW_WORDS]) {
         self.x.copy_from_slice(&words[..31]);
@@ -48,6 +38,24 @@ impl Context {
         self.pc = words[32];
         self.pstate = words[33] & (PSTATE_FREE | mode(words[33]));
         self.sys.copy_from_slice(&words[34..34 + SYS_REGS]);
+    }
+}
+
+impl Fp {
+    /// The registers as the words of a run page.
+    pub fn to_words(&self, words: &mut [u64; FP_WORDS]) {
+        for (pair, v) in words.chunks_exact_mut(2).zip(self.v) {
+            pair.copy_from_slice(&[v as u64, (v >> 64) as u64]);
+        }
+        [words[64], words[65]] = [self.fpcr, self.fpsr];
+    }
+
+    /// Takes the registers from such words; all values are ones that a guest can give them.
+    pub fn set_words(&mut self, words: &[u64; FP_WORDS]) {
+        for (v, pair) in self.v.iter_mut().zip(words.chunks_exact(2)) {
+            *v = u128::from(pair[1]) << 64 | u128::from(pair[0]);
+        }
+        [self.fpcr, self.fpsr] = [words[64], words[65]];
     }
 }
 

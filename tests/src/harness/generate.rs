@@ -307,6 +307,10 @@ fn normal(inner: &mut Inner, number: u64) -> Action {
         2 => unmap_like(vm, number, rng, Call::VmProtect),
         3 if rng.percent(20) => unmap_like(vm, number, rng, Call::VmAge),
         3 => unmap_like(vm, number, rng, Call::VmAgeRange),
+        4 if rng.percent(60) => {
+            let vcpu = rng.below(vm.vcpus.len() as u64 + 1);
+            Action::Call(Call::VcpuSync, vec![number, vcpu, rng.below(9)])
+        }
         4 => Action::Call(Call::VmSetCntvoff, vec![number, rng.next()]),
         _ => {
             let wanted = inner.wanted.get(&(number as u16)).copied();

@@ -4,7 +4,7 @@ use super::images::Plan;
 use super::{Inner, Rng};
 use crate::fake::Step;
 use crate::spec::{ID_READ, ID_WRITE, Open, SGI1R_WRITE, UNKNOWN_READ, Vcpu};
-use hyp_core::abi::run::{IN_OFFSET, REGS_OFFSET, RunIn, in_flags};
+use hyp_core::abi::run::{FP_OFFSET, FP_WORDS, IN_OFFSET, REGS_OFFSET, RunIn, in_flags};
 use hyp_core::abi::smccc;
 use hyp_core::abi::smccc::psci;
 use hyp_core::vcpu::context::{RESET_PSTATE, RESET_SCTLR};
@@ -129,8 +129,9 @@ pub(super) fn run_words(inner: &mut Inner, vm: u16, index: u64) -> Vec<(u64, u64
         0 => in_flags::INJECT_ABORT,
         1 => in_flags::INJECT_UNDEF,
         2 => in_flags::RETRY,
-        3 => rng.below(16),
-        4 if rng.percent(10) => 1 << (4 + rng.below(60)),
+        3 => rng.below(32),
+        4 if rng.percent(10) => 1 << (5 + rng.below(59)),
+        5..8 => in_flags::LAZY,
         _ => 0,
     };
     if !it.protected {
@@ -165,6 +166,9 @@ pub(super) fn run_words(inner: &mut Inner, vm: u16, index: u64) -> Vec<(u64, u64
     }
     if rng.percent(30) {
         words.push((IN_OFFSET + 8, rng.next()));
+    }
+    if rng.percent(5) {
+        words.push((FP_OFFSET + 8 * rng.below(FP_WORDS as u64), rng.next()));
     }
     if rng.percent(10) {
         words.push((IN_OFFSET + 16, rng.next()));

@@ -6,6 +6,7 @@ use super::{HOST_RESERVE, Life, Owner, Power, Seen, Spec, Vcpu, Vm};
 use hyp_core::abi::Call;
 use hyp_core::abi::Error;
 use hyp_core::abi::error::AGAIN;
+use hyp_core::abi::run::FP_WORDS;
 use std::collections::BTreeSet;
 
 /// What the caller finds in `x0` and `x1`; `None`: not predicted.
@@ -79,6 +80,7 @@ impl Spec {
             Call::VmSetBootInfo => self.vm_set_boot_info(a[0], a[1], a[2]),
             Call::VmRemapImage => self.vm_remap_image(a[0], a[1], a[2], a[3], a[4], seen),
             Call::VmVerifyImages => self.vm_verify_images(a[0], seen),
+            Call::VcpuSync => self.vcpu_sync(a[0], a[1], a[2], seen),
             Call::VmMap => self.vm_map(a[0], a[1], a[2], a[3], a[4], seen),
             Call::VmUnmapRange => self.vm_unmap(a[0], [a[1], a[2], a[3]], seen),
             Call::VmProtect => self.vm_protect(a[0], [a[1], a[2], a[3]], [a[4], a[5]], seen),
@@ -238,6 +240,8 @@ impl Spec {
             open: super::Open::Nothing,
             x: [0; 31],
             caches: false,
+            fp: [0; FP_WORDS],
+            lazy: false,
             serror: None,
             far: 0,
             events: Vec::new(),

@@ -1,10 +1,13 @@
 //! Running a vCPU: what its guest's instructions do, and what an exit shows.
 
+use super::calls::{DONE, Outcome};
 use super::{Life, Open, Power, Seen, Spec, Vcpu, Vm};
 use crate::fake::{Event, Step};
 use hyp_core::abi::Error;
 use hyp_core::abi::manifest::Manifest;
-use hyp_core::abi::run::{IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunIn, RunOut, exit, in_flags};
+use hyp_core::abi::run::{
+    FP_OFFSET, IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunIn, RunOut, exit, in_flags,
+};
 use hyp_core::vcpu::context::{SysReg, WINDOW_WORDS};
 
 /// What an exit shows the host.
@@ -165,6 +168,7 @@ impl Spec {
             return Err(Error::InvalidArgument);
         }
         vcpu.serror = (asked != 0).then_some(syndrome);
+        vcpu.lazy = flags & in_flags::LAZY != 0;
         match vcpu.power {
             Power::Off => {}
             Power::Pending(entry, context) => {
@@ -267,17 +271,71 @@ impl Spec {
         }
         self.write(run, at + last, out.hcr);
         if !protected && !matches!(out.reason, exit::CPU_OFF | exit::SYSTEM_OFF) {
-            let (x, pc) = (self.vcpu(vm, index).x, self.vcpu(vm, index).pc());
-            for n in 0..WINDOW_WORDS as u16 {
-                let at = (REGS_OFFSET / 8) as u16 + n;
-                let word = match n {
-                    0..=30 if x[usize::from(n)] != super::ANY => x[usize::from(n)],
-                    32 => pc,
-                    _ => (seen.word)(run, at),
-                };
+            let quick = matches!(out.reason, exit::IRQ | exit::WAIT | exit::POOL);
+            let lazy = quick && self.vcpu(vm, index).lazy;
+            let timer = 34 + SysReg::CntvCtl as u16;
+            let all = 0..WINDOW_WORDS as u16;
+            let shown: Vec<u16> = if lazy {
+                vec![32, 33, timer, timer + 1]
+            } else {
+                all.collect()
+            };
+            self.show_window(vm, index, &shown, seen);
+        }
+    }
+
+    /// The window of a normal VM's vCPU shows these of its words.
+    fn show_window(&mut self, vm: u16, index: u64, shown: &[u16], seen: &Seen<'_>) {
+        let vcpu = self.vcpu(vm, index);
+        let (run, x, pc) = (vcpu.run, vcpu.x, vcpu.pc());
+        for n in shown {
+            let at = (REGS_OFFSET / 8) as u16 + n;
+            let word = match n {
+                0..=30 if x[usize::from(*n)] != super::ANY => x[usize::from(*n)],
+                32 => pc,
+                _ => (seen.word)(run, at),
+            };
+            self.write(run, at, word);
+        }
+    }
+
+    pub(super) fn vcpu_sync(
+        &mut self,
+        vm: u64,
+        index: u64,
+        what: u64,
+        seen: &Seen<'_>,
+    ) -> Result<Outcome, Error> {
+        // Nothing, unknown bits, FP/SIMD both ways.
+        if !matches!(what, 1..=5) {
+            return Err(Error::InvalidArgument);
+        }
+        if self.vm(vm)?.protected {
+            return Err(Error::InvalidArgument);
+        }
+        let it = self.in_life(vm, &[Life::Ready, Life::PowerOff])?;
+        let vcpu = it.vcpus.get(&index).ok_or(Error::NotFound)?;
+        if vcpu.active {
+            return Err(Error::Busy);
+        }
+        let (run, fp) = (vcpu.run, vcpu.fp);
+        if what & 3 != 0 {
+            self.cached.insert(run);
+        }
+        if what & 1 != 0 {
+            let all: Vec<u16> = (0..WINDOW_WORDS as u16).collect();
+            self.show_window(vm as u16, index, &all, seen);
+        }
+        for (n, word) in fp.into_iter().enumerate() {
+            let at = (FP_OFFSET / 8) as u16 + n as u16;
+            if what & 2 != 0 {
                 self.write(run, at, word);
             }
+            if what & 4 != 0 {
+                self.vcpu(vm as u16, index).fp[n] = self.word(run, at);
+            }
         }
+        Ok(DONE)
     }
 
     /// What one step does.

@@ -1,7 +1,7 @@
 //! The named numbers of the interface, in groups, as the manual and the header list them.
 
 use hyp_core::abi::calls::{info, stat, vm_state};
-use hyp_core::abi::run::{exit, in_flags};
+use hyp_core::abi::run::{exit, in_flags, sync};
 use hyp_core::abi::{
     AGE_LOOK, IO_READ_ONLY, IO_WRITE_COMBINING, MAX_IMAGES, MAX_LIST_REGISTERS, MAX_RANGE_FRAMES,
     MAX_REGIONS, MAX_VCPUS, VCPU_RECORD_FRAMES, VM_HOST_IDS, VM_PROTECTED, VM_RECORD_FRAMES,
@@ -38,7 +38,8 @@ const RUN: &str = include_str!("../../../hyp-core/src/abi/run.rs");
 pub(super) const GROUPS: &[Group] = &[
     group!("EXIT", "Reasons for which a run returns", RUN exit:
         IRQ WAIT MMIO MEMORY CPU_ON CPU_OFF SYSTEM_OFF SYSTEM_RESET SYSREG CALL POOL SERROR),
-    group!("IN", "Flags of a run's input", RUN in_flags: INJECT_ABORT INJECT_UNDEF REGS_DIRTY RETRY ALL),
+    group!("IN", "Flags of a run's input", RUN in_flags: INJECT_ABORT INJECT_UNDEF REGS_DIRTY RETRY LAZY ALL),
+    group!("SYNC", "What `vcpu_sync` moves", RUN sync: SHOW_REGS SHOW_FP TAKE_FP),
     group!("VM_STATE", "States of a VM", CALLS vm_state: UNUSED READY VERIFIED POWER_OFF),
     group!("INFO", "Keys of `info`", CALLS info: ROOT_FRAMES IPA_BITS MAX_VMS LIST_REGISTERS HOST_POOL MAX_VCPUS
         ID_REGISTERS),
@@ -70,6 +71,13 @@ pub(super) const WINDOW_HEAD: &[(&str, usize, &str)] = &[
     ("sp_el0", 1, "`SP_EL0`"),
     ("pc", 1, "Where the vCPU goes on"),
     ("pstate", 1, "PSTATE, as `SPSR_EL2` holds it"),
+];
+
+/// The FP/SIMD registers of a normal VM: name in the C header, words, meaning.
+pub(super) const FP: [(&str, usize, &str); 3] = [
+    ("v", 64, "`V0` to `V31`, the lower half of each first"),
+    ("fpcr", 1, "`FPCR`"),
+    ("fpsr", 1, "`FPSR`"),
 ];
 
 /// The system registers of the window, in their order.

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use hyp_core::abi::run::{Gic, IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunIn, RunOut};
+use hyp_core::abi::run::{
+    FP_OFFSET, FP_WORDS, Gic, IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunIn, RunOut,
+};
 use hyp_core::abi::{self, CALLS, Error};
 use hyp_core::vcpu::context::{SYS_REGS, WINDOW_WORDS};
 
-use super::constants::{GROUPS, LIMITS, SYS_REGISTERS, WINDOW_HEAD};
+use super::constants::{FP, GROUPS, LIMITS, SYS_REGISTERS, WINDOW_HEAD};
 use super::tables::gic_fields;
 
 /// `linux/include/ward_abi.h`.
@@ -72,6 +74,7 @@ pub(super) fn render() -> String {
         ("IN_OFFSET", IN_OFFSET),
         ("EXIT_OFFSET", OUT_OFFSET),
         ("REGS_OFFSET", REGS_OFFSET),
+        ("FP_OFFSET", FP_OFFSET),
     ];
     let offsets = offsets.map(|(name, value)| (format!("RUN_{name}"), format!("{value:#x}")));
     define("Where the structures lie in a run page", offsets.to_vec());
@@ -115,6 +118,8 @@ fn structures(text: &mut String) {
         .map(|&(name, words, _)| member(name, words));
     let regs: Vec<String> = head.chain([member("sys", SYS_REGS)]).collect();
     structure(text, "ward_regs", &regs, None, WINDOW_WORDS);
+    let fp = FP.map(|(name, words, _)| member(name, words));
+    structure(text, "ward_fp", &fp, None, FP_WORDS);
 }
 
 /// A structure of 64-bit little-endian words, with its size checked by the C compiler. One with

@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use hyp_core::abi::run::{Gic, IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunIn, RunOut};
+use hyp_core::abi::run::{FP_OFFSET, Gic, IN_OFFSET, OUT_OFFSET, REGS_OFFSET, RunIn, RunOut};
 use hyp_core::memory::matrix::{MATRIX, Operation, Outcome, STATES};
 use hyp_core::vcpu::exit::DISCLOSURE;
 use hyp_core::vcpu::idregs::{self, FIELDS, REGISTERS};
 use hyp_core::vcpu::sysreg;
 
 use super::comment::comment;
-use super::constants::{LIMITS, SYS_REGISTERS, WINDOW_HEAD};
+use super::constants::{FP, LIMITS, SYS_REGISTERS, WINDOW_HEAD};
 use super::header::upper_snake;
 
 const RUN: &str = include_str!("../../../hyp-core/src/abi/run.rs");
@@ -158,6 +158,17 @@ fn run_page() -> String {
             "1".to_owned(),
             what,
         ]);
+    }
+    at = 0;
+    for (name, words, what) in FP {
+        let row = [
+            word(FP_OFFSET, at),
+            format!("`fp.{name}`"),
+            words.to_string(),
+            what.to_owned(),
+        ];
+        rows.push(row.to_vec());
+        at += words;
     }
     table(&["offset", "field", "words", "meaning"], rows)
 }

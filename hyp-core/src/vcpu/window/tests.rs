@@ -14,8 +14,23 @@ fn every_word_goes_round() {
         (context.sp_el0, context.pc, context.pstate),
         (0x101f, 0x1020, 0xf000_03c5)
     );
-    assert_eq!(context.sys[0], 0x1022);
-    assert_eq!(context.window(), words);
+    assert_eq!(context.x[..], words[..31]);
+    assert_eq!(context.sys[..], words[34..]);
+}
+
+#[test]
+fn every_fp_word_goes_round() {
+    let mut words = [0; FP_WORDS];
+    for (n, word) in words.iter_mut().enumerate() {
+        *word = 0x1000 + n as u64;
+    }
+    let mut context = Context::reset(0, 0);
+    context.fp.set_words(&words);
+    assert_eq!(context.fp.v[31], 0x103f << 64 | 0x103e);
+    assert_eq!((context.fp.fpcr, context.fp.fpsr), (0x1040, 0x1041));
+    let mut back = [0; FP_WORDS];
+    context.fp.to_words(&mut back);
+    assert_eq!(back, words);
 }
 
 #[test]
