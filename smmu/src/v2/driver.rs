@@ -85,11 +85,14 @@ impl Smmu {
     }
 
     fn take_over<H: Hardware>(&mut self, hw: &H) -> Result<(), StartError> {
-        // What no group matches is ended from here on, unless firmware lets everything pass.
-        let left = hw.read32(register::CR0) & register::CR0_CLIENTPD;
+        // What no group matches is ended from here on, unless firmware lets everything pass. The
+        // width of streams changes only while no group is valid in either form.
+        let left = hw.read32(register::CR0) & register::CR0_LEFT;
         hw.write32(register::CR0, CR0_FIXED | left);
-        for group in 0..self.shape.groups {
-            self.install(hw, group, None);
+        for n in 0..u32::from(self.shape.groups) {
+            // In this order, whichever of the two makes the group valid: it ends, then it is none.
+            hw.write32(register::S2CR + n * 4, register::S2CR_FAULT);
+            hw.write32(register::SMR + n * 4, 0);
         }
         hw.write32(register::CR2, 0);
         if self.plan.mmu500 {

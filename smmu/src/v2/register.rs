@@ -59,6 +59,9 @@ pub const TLBIIPAS2: u32 = 0x630;
 
 /// `sCR0.CLIENTPD`: everything passes.
 pub const CR0_CLIENTPD: u32 = 1 << 0;
+/// `sCR0` as firmware left it, until its groups are gone: `CLIENTPD`, `EXIDENABLE` (streams have 16
+/// bits), `VMID16EN`.
+pub const CR0_LEFT: u32 = CR0_CLIENTPD | 1 << 3 | 1 << 31;
 /// `sCR0`: what of global faults is recorded and raises interrupts. The host may choose.
 pub const CR0_REPORTS: u32 = 0b11_0110;
 /// `sCR0.STALLD`: no stream can be made to wait.

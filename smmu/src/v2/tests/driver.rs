@@ -220,3 +220,27 @@ fn faults_of_vms_are_wards_to_read_and_the_hosts_are_not() {
     hw.set(bank(1, 0x58) as u32, 1 << 30);
     assert!(smmu.fault(&hw, 1).unwrap().why.contains("does not know"));
 }
+
+/// Firmware ends some streams, with identifiers of 15 or of 16 bits, and lets others pass.
+#[test]
+fn a_stream_that_firmware_blocked_stays_blocked() {
+    for (wide, unmatched) in [(false, false), (true, false), (false, true), (true, true)] {
+        let hw = Model::new();
+        hw.set(0, u32::from(!unmatched) << 10 | u32::from(wide) << 3);
+        for n in 0..16 {
+            // Groups 0 to 7 pass, the others fault; what is in none is ended, or passes too.
+            let kind = if n < 8 { 1 << 16 } else { 2 << 16 };
+            hw.set(0xc00 + n * 4, kind | u32::from(wide) << 10);
+            hw.set(0x800 + n * 4, u32::from(!wide) << 31 | (0x100 + n));
+        }
+        assert_eq!(hw.effect(0x100), Effect::Hole("S2CR type"));
+        let mut confined = std::vec![0x108, 0x10f];
+        if !unmatched {
+            confined.extend([0, 0x7fff]);
+        }
+        hw.0.borrow_mut().confined = confined;
+        assert!(Smmu::start(&hw, plan()).is_ok());
+        assert_eq!(hw.get(0) & 0x8000_0009, 0);
+        assert_eq!(hw.effect(0x100), Effect::Ended);
+    }
+}

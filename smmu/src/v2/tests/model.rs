@@ -36,6 +36,8 @@ pub(crate) struct State {
     asked: Vec<(u32, Option<u64>)>,
     /// Accesses that have found their bank and not yet walked: bank, page.
     pub(crate) flying: Vec<(u32, u64)>,
+    /// Streams that may not pass for a moment.
+    pub(crate) confined: Vec<u32>,
     /// What they could have walked since.
     pub(crate) walked: Vec<Effect>,
     pub(crate) writes: u64,
@@ -116,9 +118,14 @@ impl State {
     }
 
     fn groups(&self, stream: u32) -> Vec<u32> {
+        let wide = self.get(0) & 1 << 3 != 0;
         let matches = |n: &u32| {
             let smr = self.get(0x800 + n * 4);
-            smr >> 31 == 1 && (smr ^ stream) & !(smr >> 16) & 0x7fff == 0
+            let (valid, bits) = match wide {
+                true => (self.get(0xc00 + n * 4) >> 10 & 1 == 1, 0xffff),
+                false => (smr >> 31 == 1, 0x7fff),
+            };
+            valid && (smr ^ stream) & !(smr >> 16) & bits == 0
         };
         (0..16).filter(matches).collect()
     }
@@ -133,8 +140,8 @@ impl State {
         if control & 1 != 0 {
             return Effect::Hole("CLIENTPD");
         }
-        if control & (1 << 3 | 1 << 31) != 0 {
-            return Effect::Hole("other widths of streams or VMIDs");
+        if control & 1 << 31 != 0 {
+            return Effect::Hole("another width of VMIDs");
         }
         let [group] = self.groups(stream)[..] else {
             if !self.groups(stream).is_empty() {
@@ -182,6 +189,18 @@ impl State {
     }
 
     fn write(&mut self, offset: u32, value: u32) {
+        self.change(offset, value);
+        for stream in &self.confined {
+            let effect = self.effect(*stream);
+            assert_eq!(
+                effect,
+                Effect::Ended,
+                "{stream:#x} after {offset:#x} := {value:#x}"
+            );
+        }
+    }
+
+    fn change(&mut self, offset: u32, value: u32) {
         self.writes += 1;
         let walked = self.flying.iter().map(|flying| self.bank(flying.0));
         let walked: Vec<_> = walked.collect();
@@ -190,9 +209,18 @@ impl State {
             return;
         }
         let (page, within) = (offset >> 12, offset & 0xfff);
+        if offset == 0 && (value ^ self.get(0)) & 1 << 3 != 0 {
+            let valid = |n: u32| {
+                self.get(0x800 + n * 4) >> 31 == 1 || self.get(0xc00 + n * 4) & 1 << 10 != 0
+            };
+            assert!(
+                !(0..16).any(valid),
+                "the width of streams, with groups that are valid"
+            );
+        }
         match (page, within) {
             // The aliases of the secure state are the registers themselves.
-            (0, 0x400..0x800) => self.write(offset - 0x400, value),
+            (0, 0x400..0x800) => self.change(offset - 0x400, value),
             (0, 0x20..0x40) => {}
             (0, 0x64) => self.asked.push((value, None)),
             (0, 0x68) => self.asked.extend((0..256).map(|vmid| (vmid, None))),
