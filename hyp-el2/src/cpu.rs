@@ -35,7 +35,32 @@ macro_rules! set {
     }};
 }
 
-pub(crate) use {get, set};
+/// Two [`get!`]s with nothing between them.
+macro_rules! get_pair {
+    ($one:expr, $other:expr) => {{
+        let (one, other): (u64, u64);
+        // SAFETY: as in `get!`.
+        unsafe {
+            core::arch::asm!(concat!("mrs {}, ", $one), concat!("mrs {}, ", $other),
+                out(reg) one, out(reg) other, options(nomem, nostack, preserves_flags));
+        }
+        (one, other)
+    }};
+}
+
+/// Two [`set!`]s with nothing between them.
+macro_rules! set_pair {
+    ($one:expr, $value:expr, $other:expr, $other_value:expr) => {{
+        let (one, other): (u64, u64) = ($value, $other_value);
+        // SAFETY: as in `set!`.
+        unsafe {
+            core::arch::asm!(concat!("msr ", $one, ", {}"), concat!("msr ", $other, ", {}"),
+                in(reg) one, in(reg) other, options(nostack, preserves_flags));
+        }
+    }};
+}
+
+pub(crate) use {get, get_pair, set, set_pair};
 
 /// Context synchronization (DDI 0487 B2.3.12, D1.3.4): system register writes before it are seen after it.
 pub fn isb() {

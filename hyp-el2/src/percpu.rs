@@ -65,6 +65,8 @@ pub struct PerCpu {
     pub last_guest: AtomicU32,
     /// `HCR_EL2` of guests on this CPU, without what their run asks for.
     pub guest_hcr: AtomicU64,
+    /// `CPTR_EL2` on this CPU while FP is open.
+    pub cptr: AtomicU64,
     /// [`Features`], once the CPU is prepared.
     features: AtomicU32,
     /// The host's EL1 state while a vCPU is loaded; this CPU's only.
@@ -99,6 +101,7 @@ pub unsafe fn init(first: Pfn, mpidrs: &[u64]) {
             runs: AtomicU32::new(0),
             last_guest: AtomicU32::new(0),
             guest_hcr: AtomicU64::new(0),
+            cptr: AtomicU64::new(0),
             features: AtomicU32::new(0),
             host: UnsafeCell::new(HostState::new()),
         };

@@ -36,6 +36,8 @@ pub const NO_WALKS: u64 = 1 << 23 | 1 << 7;
 pub struct HostState {
     sys: [u64; SYS_REGS],
     fp: Fp,
+    /// `fp` is what the host had: the FP registers are the guest's.
+    fp_is_out: bool,
     sp_el0: u64,
     pmcr: u64,
     controls: traps::Controls,
@@ -51,6 +53,7 @@ impl HostState {
                 fpcr: 0,
                 fpsr: 0,
             },
+            fp_is_out: false,
             sp_el0: 0,
             pmcr: 0,
             controls: traps::Controls { hcr: 0, mdcr: 0 },
@@ -95,23 +98,21 @@ pub fn load(context: &mut Context, params: &RunParams) {
     sysregs::save(&mut host.sys, pauth);
     host.sp_el0 = get!("sp_el0");
     host.pmcr = traps::stop_pmu(features);
-    // SAFETY: `host.fp` is room for the whole FP state.
-    unsafe { ward_fp_save(&mut host.fp) };
 
     set!("tcr_el1", host.sys[SysReg::TcrEl1 as usize] | NO_WALKS);
     isb();
     set_stage2(vttbr(params.stage2), cpu);
     let vcpu = VcpuId::from_affinity(params.mpidr & 0xffff).map_or(0, |id| u32::from(id.0));
     let runs = u32::from(params.stage2.vm.0) << 16 | 1 << 8 | vcpu;
-    if cpu.last_guest.swap(runs, Ordering::Relaxed) != runs {
+    if cpu.last_guest.load(Ordering::Relaxed) != runs {
+        cpu.last_guest.store(runs, Ordering::Relaxed);
         forget_other_vcpus();
     }
     host.controls = traps::guest(params, cpu);
     sysregs::restore(&context.sys, pauth);
     timer::load(context, params);
     gic::load(&context.gic, features);
-    // SAFETY: `context.fp` is a whole FP state.
-    unsafe { ward_fp_restore(&context.fp) };
+    traps::close_fp(cpu);
     // SAFETY: the guest's table handles every exception until `unload`.
     unsafe { ward_set_guest_vectors() };
     isb();
@@ -145,11 +146,34 @@ pub fn enter(context: &mut Context) -> Trap {
             _ => return Trap::Irq,
         }
         let (esr, far) = (get!("esr_el2"), get!("far_el2"));
+        if Esr::new(esr).class() == Class::Fp && take_fp(context, cpu) {
+            continue;
+        }
         if let Some(hpfar) = fault_page(Esr::new(esr), far) {
             return Trap::Sync { esr, far, hpfar };
         }
         // The guest's tables changed under the fault: it tries again.
     }
+}
+
+/// The vCPU's first use of FP in this run: the registers become its own. Most runs end without one,
+/// so until then the host's state stays in them, closed. `false`: they are the vCPU's already.
+#[cold]
+fn take_fp(context: &Context, cpu: &percpu::PerCpu) -> bool {
+    // SAFETY: as in `load`.
+    let host = unsafe { &mut *cpu.host.get() };
+    if host.fp_is_out {
+        return false;
+    }
+    traps::open_fp(cpu);
+    isb();
+    host.fp_is_out = true;
+    // SAFETY: `host.fp` is room for a whole FP state, and `context.fp` is one.
+    unsafe {
+        ward_fp_save(&mut host.fp);
+        ward_fp_restore(&context.fp);
+    }
+    true
 }
 
 /// `HPFAR_EL2`, filled in for the stage-2 permission faults that leave it unwritten (DDI 0487
@@ -187,8 +211,16 @@ pub fn unload(context: &mut Context, _params: &RunParams) {
     sysregs::save(&mut context.sys, pauth);
     timer::unload(context);
     gic::unload(&mut context.gic, features);
-    // SAFETY: `context.fp` is room for the whole FP state.
-    unsafe { ward_fp_save(&mut context.fp) };
+    if host.fp_is_out {
+        host.fp_is_out = false;
+        // SAFETY: `context.fp` is room for a whole FP state, and `host.fp` is what `take_fp` saved.
+        unsafe {
+            ward_fp_save(&mut context.fp);
+            ward_fp_restore(&host.fp);
+        }
+    } else {
+        traps::open_fp(cpu);
+    }
 
     set!("tcr_el1", context[SysReg::TcrEl1] | NO_WALKS);
     isb();
@@ -196,8 +228,6 @@ pub fn unload(context: &mut Context, _params: &RunParams) {
     traps::host_again(host.controls);
     sysregs::restore(&host.sys, pauth);
     set!("sp_el0", host.sp_el0);
-    // SAFETY: `host.fp` holds what `load` saved.
-    unsafe { ward_fp_restore(&host.fp) };
     // SAFETY: the host's table handles every exception from here.
     unsafe { ward_set_host_vectors() };
     isb();
@@ -215,6 +245,7 @@ pub fn scrub_fp() {
         fpcr: 0,
         fpsr: 0,
     };
-    // SAFETY: a whole FP state.
+    traps::open_fp_anyhow();
+    // SAFETY: a whole FP state, open.
     unsafe { ward_fp_restore(&zero) };
 }

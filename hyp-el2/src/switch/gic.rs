@@ -1,7 +1,7 @@
 //! The virtual CPU interface of GICv3 (IHI 0069 chapter 6, registers 12.4). hyp-core has
 //! sanitised what is loaded.
 
-use crate::cpu::{Features, get, set};
+use crate::cpu::{Features, get, get_pair, set};
 use crate::percpu;
 use hyp_core::abi::run::Gic;
 
@@ -9,9 +9,9 @@ use hyp_core::abi::run::Gic;
 const SRE: u64 = 7;
 const SRE_ENABLE: u64 = 1 << 3;
 
-/// Numbered registers in order: the first `count` are loaded, or saved and cleared.
+/// Numbered registers in order: the first `count` are loaded, or saved (and cleared).
 macro_rules! numbered {
-    ($load:ident $unload:ident $all:literal: $($n:literal $name:literal)*) => {
+    ($load:ident $unload:ident $clear:literal $all:literal: $($n:literal $name:literal)*) => {
         fn $load(values: &[u64; $all], count: usize) {
             $(
                 if count <= $n {
@@ -26,20 +26,22 @@ macro_rules! numbered {
                     return;
                 }
                 values[$n] = get!($name);
-                set!($name, 0);
+                if $clear {
+                    set!($name, 0);
+                }
             )*
         }
     };
 }
 
 // ICH_AP0R<n>_EL2, ICH_AP1R<n>_EL2, ICH_LR<n>_EL2.
-numbered!(load_ap0r unload_ap0r 4:
+numbered!(load_ap0r unload_ap0r false 4:
     0 "S3_4_C12_C8_0" 1 "S3_4_C12_C8_1" 2 "S3_4_C12_C8_2" 3 "S3_4_C12_C8_3"
 );
-numbered!(load_ap1r unload_ap1r 4:
+numbered!(load_ap1r unload_ap1r false 4:
     0 "S3_4_C12_C9_0" 1 "S3_4_C12_C9_1" 2 "S3_4_C12_C9_2" 3 "S3_4_C12_C9_3"
 );
-numbered!(load_lr unload_lr 16:
+numbered!(load_lr unload_lr true 16:
     0 "S3_4_C12_C12_0" 1 "S3_4_C12_C12_1" 2 "S3_4_C12_C12_2" 3 "S3_4_C12_C12_3"
     4 "S3_4_C12_C12_4" 5 "S3_4_C12_C12_5" 6 "S3_4_C12_C12_6" 7 "S3_4_C12_C12_7"
     8 "S3_4_C12_C13_0" 9 "S3_4_C12_C13_1" 10 "S3_4_C12_C13_2" 11 "S3_4_C12_C13_3"
@@ -89,18 +91,17 @@ pub(super) fn load(gic: &Gic, features: Features) {
     set!("ich_hcr_el2", gic.hcr);
 }
 
-/// Leaves the virtual interface off and empty.
+/// Leaves the virtual interface off and its list registers empty. The rest stays: no level below
+/// EL2 reads it, and the next vCPU brings its own for all of it.
 pub(super) fn unload(gic: &mut Gic, features: Features) {
     let (priorities, used) = (features.priority_registers(), used(gic));
     // The interface's effects are complete before it is read (IHI 0069 6.5).
     crate::cpu::isb();
-    gic.hcr = get!("ich_hcr_el2");
-    gic.vmcr = get!("ich_vmcr_el2");
+    (gic.hcr, gic.vmcr) = get_pair!("ich_hcr_el2", "ich_vmcr_el2");
     set!("ich_hcr_el2", 0);
     unload_ap0r(&mut gic.ap0r, priorities);
     unload_ap1r(&mut gic.ap1r, priorities);
     unload_lr(&mut gic.lr, used);
-    set!("ich_vmcr_el2", 0);
     // A guest may have cleared SRE where that is possible; the host's access depends on it.
     set!("S3_0_C12_C12_5", SRE);
 }

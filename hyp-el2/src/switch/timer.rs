@@ -7,7 +7,7 @@
 //! and runs the vCPU again. That deadline is the one thing of a guest's that is left in a
 //! register; an unarmed or masked timer leaves nothing.
 
-use crate::cpu::{get, set};
+use crate::cpu::{get, get_pair, set, set_pair};
 use hyp_core::machine::RunParams;
 use hyp_core::vcpu::context::{Context, SysReg};
 
@@ -23,15 +23,18 @@ pub(super) fn load(context: &Context, params: &RunParams) {
     set!("cnthctl_el2", GUEST_CNTHCTL);
     // Off while offset and deadline do not belong together.
     set!("cntv_ctl_el0", 0);
-    set!("cntvoff_el2", params.cntvoff);
-    set!("cntv_cval_el0", context[SysReg::CntvCval]);
+    set_pair!(
+        "cntvoff_el2",
+        params.cntvoff,
+        "cntv_cval_el0",
+        context[SysReg::CntvCval]
+    );
     crate::cpu::isb();
     set!("cntv_ctl_el0", context[SysReg::CntvCtl] & (ENABLE | IMASK));
 }
 
 pub(super) fn unload(context: &mut Context) {
-    let control = get!("cntv_ctl_el0");
-    let deadline = get!("cntv_cval_el0");
+    let (control, deadline) = get_pair!("cntv_ctl_el0", "cntv_cval_el0");
     let offset = get!("cntvoff_el2");
     context[SysReg::CntvCtl] = control & (ENABLE | IMASK);
     context[SysReg::CntvCval] = deadline;

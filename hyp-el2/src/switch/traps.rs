@@ -45,6 +45,8 @@ mod mdcr {
 const CPTR: u64 = 0x33ff | 1 << 20;
 /// TAM: the activity monitors, where they exist.
 const CPTR_TAM: u64 = 1 << 30;
+/// TFP: FP/SIMD of every level, EL2's own included.
+const CPTR_TFP: u64 = 1 << 10;
 /// HCRX_EL2.MSCEn (DDI 0487 D24.2.57): memory copy instructions, which have no state of their own.
 const HCRX_MSCEN: u64 = 1 << 11;
 /// `PMCR_EL0.E`.
@@ -62,6 +64,27 @@ pub fn host_vttbr() -> u64 {
 pub fn set_stage2(vttbr: u64, vtcr: u64) {
     HOST_VTTBR.store(vttbr, Ordering::Relaxed);
     VTCR.store(vtcr, Ordering::Release);
+}
+
+fn cptr() -> u64 {
+    let amu = field(get!("id_aa64pfr0_el1"), 44) != 0;
+    CPTR | if amu { CPTR_TAM } else { 0 }
+}
+
+/// FP/SIMD traps from here.
+pub(super) fn close_fp(cpu: &PerCpu) {
+    set!("cptr_el2", cpu.cptr.load(Ordering::Relaxed) | CPTR_TFP);
+}
+
+/// FP/SIMD works again, after the next context synchronisation.
+pub(super) fn open_fp(cpu: &PerCpu) {
+    set!("cptr_el2", cpu.cptr.load(Ordering::Relaxed));
+}
+
+/// The same on a CPU of which nothing else is known, at once.
+pub(super) fn open_fp_anyhow() {
+    set!("cptr_el2", get!("cptr_el2") & !CPTR_TFP);
+    crate::cpu::isb();
 }
 
 /// Event counters; all are the host's.
@@ -101,8 +124,7 @@ fn pauth_bits(features: Features) -> u64 {
 pub fn init_cpu() {
     set!("vtcr_el2", VTCR.load(Ordering::Acquire));
     set!("hstr_el2", 0);
-    let amu = field(get!("id_aa64pfr0_el1"), 44) != 0;
-    set!("cptr_el2", CPTR | if amu { CPTR_TAM } else { 0 });
+    set!("cptr_el2", cptr());
     let mmfr1 = get!("id_aa64mmfr1_el1");
     if field(mmfr1, 40) != 0 {
         // HCRX_EL2
@@ -143,6 +165,7 @@ pub fn host(cpu: &PerCpu) {
         hcr::RW | hcr::TSC | hcr::TID3 | pauth_bits(features) | stage2
     );
     cpu.guest_hcr.store(guest_hcr(features), Ordering::Relaxed);
+    cpu.cptr.store(cptr(), Ordering::Relaxed);
     // E2PB and E2TB 0: the profiling and trace buffers are EL2's, and off.
     set!("mdcr_el2", counters(features) | trace_filter());
     set!("vpidr_el2", get!("midr_el1"));
