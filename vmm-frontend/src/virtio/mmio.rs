@@ -7,12 +7,14 @@
 
 use super::{Activation, ActiveQueue, Memory, Notifier, SharedDevice, Worker, device};
 use crate::bus::{Interrupt, MmioDevice};
+use probe::Probe;
 use regs::{feature, status};
 use ring::Ring;
 use std::io;
 use std::sync::Arc;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+mod probe;
 pub mod regs;
 mod ring;
 #[cfg(test)]
@@ -30,7 +32,11 @@ pub struct Transport {
     required: u64,
     kicks: Vec<Arc<EventFd>>,
     again: Arc<EventFd>,
+    /// To look at the guest's memory by the kernel's eyes.
+    probe: Probe,
     state: State,
+    /// Something was told about this driver: once, for a guest must not fill the log.
+    told: bool,
 }
 
 /// What a reset forgets.
@@ -102,6 +108,8 @@ impl Transport {
             again: Arc::new(EventFd::new(EFD_NONBLOCK)?),
             state: State::new(&sizes, interrupt.clone()),
             required: feature::VERSION_1 | access,
+            told: false,
+            probe: Probe::new()?,
             device,
             memory,
             interrupt,
@@ -226,22 +234,42 @@ impl Transport {
         }
     }
 
+    /// Tells the host's user about the driver; the first thing only.
+    fn tell(&mut self, text: impl FnOnce(u32) -> String) {
+        if !std::mem::replace(&mut self.told, true) {
+            log::warn!("{}", text(device(&self.device).device_type()));
+        }
+    }
+
     /// Whether device and driver can work with the driver's choice of features.
-    fn agreed(&self) -> bool {
+    fn agreed(&mut self) -> bool {
         let chosen = self.state.driver_features;
         let missing = self.required & !chosen;
         if missing & feature::ACCESS_PLATFORM != 0 {
             // Debian's arm64 kernel is such a guest: tell, or its user looks for the disk in vain.
-            log::warn!(
-                "the guest's virtio driver (device type {}) does not bounce through shared memory, \
-                 as a protected guest must: its kernel needs CONFIG_ARM_PKVM_GUEST",
-                device(&self.device).device_type()
-            );
+            self.tell(|kind| {
+                format!(
+                    "the guest's virtio driver (device type {kind}) does not bounce through \
+                     shared memory, as a protected guest must: its kernel needs \
+                     CONFIG_ARM_PKVM_GUEST"
+                )
+            });
         }
         missing == 0 && chosen & !self.offered() == 0
     }
 
     fn activate(&mut self) {
+        let mut rings = self.state.rings.iter().filter(|ring| ring.ready());
+        if !rings.all(|ring| ring.shared(&self.memory, &self.probe)) {
+            self.tell(|kind| {
+                format!(
+                    "the guest has not shared the queues of its virtio device of type {kind}, \
+                     which does not start: its kernel needs CONFIG_ARM_PKVM_GUEST and \
+                     CONFIG_DMA_RESTRICTED_POOL"
+                )
+            });
+            return self.halt();
+        }
         let features = self.state.driver_features;
         let event_idx = features & feature::EVENT_IDX != 0;
         let rings = self.state.rings.iter().zip(&self.kicks);
@@ -260,7 +288,7 @@ impl Transport {
             // What the driver put in the queues, or another in the files, before.
             Ok(()) => drop(self.again.write(1)),
             Err(error) => {
-                log::warn!("a virtio device could not start: {error}");
+                self.tell(|kind| format!("virtio device of type {kind} does not start: {error}"));
                 self.halt();
             }
         }

@@ -1,6 +1,7 @@
 //! A queue while its driver sets it up.
 
 use super::super::Memory;
+use super::probe::Probe;
 use super::regs;
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
@@ -61,12 +62,27 @@ impl Ring {
         self.ready = ready && self.usable(memory);
     }
 
+    /// Whether the rings can be touched. A protected guest's memory cannot where the guest has not
+    /// shared it: then reading it would end this process.
+    pub(super) fn shared(&self, memory: &Memory, probe: &Probe) -> bool {
+        let rings = self.addresses.iter().zip(self.bytes());
+        rings.into_iter().all(|(&address, bytes)| {
+            let mut pieces = memory.get_slices(GuestAddress(address), bytes as usize);
+            pieces.all(|piece| piece.is_ok_and(|piece| probe.readable(&piece)))
+        })
+    }
+
+    /// Bytes of each ring.
+    fn bytes(&self) -> [u64; 3] {
+        let size = u64::from(self.size);
+        [16 * size, 6 + 2 * size, 6 + 8 * size]
+    }
+
     fn usable(&self, memory: &Memory) -> bool {
         let size = u64::from(self.size);
-        let bytes = [16 * size, 6 + 2 * size, 6 + 8 * size];
         let align = [16, 2, 4];
         let sized = size.is_power_of_two() && size <= self.max.into();
-        let rings = self.addresses.iter().zip(bytes).zip(align);
+        let rings = self.addresses.iter().zip(self.bytes()).zip(align);
         sized
             && rings.into_iter().all(|((&address, bytes), align)| {
                 // The standard allows address 0; virtio-queue and drivers take it for "none".

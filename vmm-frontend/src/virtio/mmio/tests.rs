@@ -151,11 +151,10 @@ fn features_are_refused_that_cannot_work() {
         let (mut driver, probe) = cold(protected);
         driver.negotiate(features);
         assert_eq!(driver.status() == 11, accepted, "{features:#x}");
-        driver.set(regs::STATUS, 15);
-        assert_eq!(activated(&probe), accepted);
         // Once agreed they stay.
         driver.choose(0);
         driver.set(regs::STATUS, 15);
+        assert_eq!(activated(&probe), accepted);
         if accepted {
             assert_eq!(probe.lock().unwrap().active, Some(features));
         }
@@ -329,5 +328,32 @@ fn every_register_survives_every_access_in_every_state() {
                 driver.transport.read(offset, &mut [0; 8][..width]);
             }
         }
+    }
+}
+
+/// As where a protected guest's kernel does not share: the process must live.
+#[test]
+fn rings_that_cannot_be_touched_do_not_start_the_device() {
+    use vm_memory::{GuestAddress, GuestMemoryBackend};
+    for ring in Driver::rings(0) {
+        let (mut driver, probe) = cold(true);
+        let page = driver.memory.get_host_address(GuestAddress(ring)).unwrap();
+        let protect = |protection| {
+            // SAFETY: a page of the test's own memory.
+            assert_eq!(unsafe { libc::mprotect(page.cast(), 4096, protection) }, 0);
+        };
+        driver.size = 8;
+        driver.negotiate(ALL);
+        driver.set_up_queue(0);
+        protect(libc::PROT_NONE);
+        driver.set(regs::STATUS, 15);
+        assert!(driver.broken());
+        assert!(!activated(&probe));
+        protect(libc::PROT_READ | libc::PROT_WRITE);
+        driver.set(regs::STATUS, 0);
+        driver.negotiate(ALL);
+        driver.set_up_queue(0);
+        driver.set(regs::STATUS, 15);
+        assert!(activated(&probe));
     }
 }

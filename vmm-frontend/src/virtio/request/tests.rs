@@ -122,6 +122,14 @@ fn a_chain_is_bounded_in_descriptors_and_bytes() {
         driver.kick(0);
         assert_eq!(driver.used(0), [(0, filled)], "{count} of {len}");
     }
+    // Nor does it help that they are empty but the last.
+    for (count, filled) in [(most, 8), (most + 1, 0)] {
+        fill(&driver, count, 0);
+        driver.describe(DATA, count as u16 - 1, (RAM, 8, W, 0));
+        driver.offer(0, 0);
+        driver.kick(0);
+        assert_eq!(driver.used(0), [(0, filled)], "{count}");
+    }
 }
 
 #[test]
