@@ -308,6 +308,7 @@ pub const TABLE: &[Row] = &[
         "valid: no stream of a VM's, none that another group matches. In effect only with an `S2CR` that may be").each(Each::Group),
     row(Global0, 0xc00, "S2CR", Read::Seen(View::Route), Write::Filter(View::Route),
         "to fault: granted. To a bank: if it is the host's or nobody's, and in effect while it is the host's. Bypass: the bank of the host's own memory if there is one, else refused. Attributes are dropped, 16-bit streams refused").each(Each::Group),
+    recorded(Global0, 0xfd0, "PIDR4 to CIDR3", Reason::ReadOnly).each(Each::Words(12)),
 
     row(Global1, 0x000, "CBAR", Read::Seen(View::Attributes), Write::Filter(View::Attributes),
         "type 0 (stage 2 alone) and a VMID that is only read back; all above must be 0").each(Each::Bank),

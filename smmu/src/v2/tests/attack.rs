@@ -357,6 +357,10 @@ fn the_host_is_shown_what_it_may_use() {
         (7, 2, 3)
     );
     assert_eq!((ids[2], ids[3], ids[4]), (0x1544, 0, 0x21));
+    hw.set(0xff0, 0xd);
+    assert_eq!(read(&mut smmu, &hw, 0xff0, 4), Answer::Value(0xd));
+    let written = write(&mut smmu, &hw, 0xff0, 4, 0);
+    assert_eq!(reason(written), Some(Reason::ReadOnly));
     assert_eq!(
         reason(write(&mut smmu, &hw, 0x20, 4, 0)),
         Some(Reason::ReadOnly)
