@@ -89,7 +89,9 @@ fn tree(layout: &Layout, command_line: &str) -> std::result::Result<Vec<u8>, vm_
         fdt.property_string("compatible", "virtio,mmio")?;
         fdt.property_array_u32("interrupts", &[SPI, VIRTIO_SPI + slot, EDGE])?;
         fdt.property_null("dma-coherent")?;
-        fdt.property_u32("memory-region", handle::POOL)?;
+        if layout.pool.is_some() {
+            fdt.property_u32("memory-region", handle::POOL)?;
+        }
         fdt.end_node(node)?;
     }
     fdt.end_node(root)?;
@@ -126,11 +128,14 @@ fn memory(fdt: &mut FdtWriter, layout: &Layout) -> Result {
     let node = begin(fdt, "memory", layout.machine.ram())?;
     fdt.property_string("device_type", "memory")?;
     fdt.end_node(node)?;
+    let Some(pool) = layout.pool else {
+        return Ok(());
+    };
     let node = fdt.begin_node("reserved-memory")?;
     fdt.property_u32("#address-cells", 2)?;
     fdt.property_u32("#size-cells", 2)?;
     fdt.property_null("ranges")?;
-    let pool = begin(fdt, "restricted-dma-pool", layout.pool)?;
+    let pool = begin(fdt, "restricted-dma-pool", pool)?;
     fdt.property_string("compatible", "restricted-dma-pool")?;
     fdt.property_phandle(handle::POOL)?;
     fdt.end_node(pool)?;

@@ -21,6 +21,9 @@ pub struct Guest {
     pub initrd: Option<Vec<u8>>,
     /// What the kernel is told. Its console needs no word here: the tree names it.
     pub command_line: String,
+    /// Whether devices get at nothing but a pool that the guest shares with them: what a protected
+    /// guest needs.
+    pub bounce: bool,
 }
 
 impl Guest {
@@ -30,7 +33,11 @@ impl Guest {
     /// [`Error::Machine`] when it does not fit.
     pub fn layout(&self) -> Result<Layout, Error> {
         let initrd = self.initrd.as_ref().map(|bytes| bytes.len() as u64);
-        Layout::new(self.machine, self.kernel.shape, initrd)
+        let layout = Layout::new(self.machine, self.kernel.shape, initrd)?;
+        Ok(match self.bounce {
+            true => layout,
+            false => layout.without_pool(),
+        })
     }
 
     /// The parts of a bundle: kernel, RAM disk if there is one, and the device tree, in this

@@ -120,11 +120,11 @@ impl Machine {
         let most = hyp_core::abi::MAX_VCPUS as u32;
         let bad = |what, remedy| Err(Error::Machine { what, remedy });
         if cpus == 0 || cpus > most {
-            let what = format!("{cpus} CPUs are asked for");
+            let what = format!("a guest cannot have {cpus} CPUs");
             return bad(what, format!("ask for 1 to {most} CPUs"));
         }
         if !memory.is_multiple_of(BLOCK) || !(LEAST_RAM..=MOST_RAM).contains(&memory) {
-            let what = format!("{} of memory are asked for", Size(memory));
+            let what = format!("a guest cannot have {} of memory", Size(memory));
             let remedy = "ask for a multiple of 2 MiB, from 16 MiB to 1023 GiB".to_owned();
             return bad(what, remedy);
         }
@@ -183,8 +183,8 @@ pub struct Layout {
     pub initrd: Option<Span>,
     /// The page of the device tree.
     pub tree: u64,
-    /// The pages shared with devices.
-    pub pool: Span,
+    /// The pages shared with devices; a guest that shares everything with its host needs none.
+    pub pool: Option<Span>,
 }
 
 impl Layout {
@@ -209,8 +209,14 @@ impl Layout {
             kernel_memory,
             initrd: initrd.map(|size| Span::new(after, size)),
             tree: RAM_BASE + needs - TREE_BYTES,
-            pool,
+            pool: Some(pool),
         })
+    }
+
+    /// The same without the pool: what a guest bounces through it costs two copies, and one that is
+    /// not protected need not.
+    pub fn without_pool(self) -> Self {
+        Layout { pool: None, ..self }
     }
 
     /// Bytes from the start of RAM to the end of the device tree; `None` when that is more than

@@ -36,11 +36,20 @@ fn vcpus_have_the_affinities_of_ward_and_kvm() {
     assert_eq!([0, 15, 16, 63].map(affinity), [0, 15, 0x100, 0x30f]);
 }
 
+#[test]
+fn without_a_pool_no_device_points_to_one() {
+    let tree = build(&layout(1, 128).without_pool(), "").expect("a tree");
+    assert_eq!(summarise(&tree).expect("readable").pool, None);
+    let source = source(&tree).expect("readable");
+    assert!(!source.contains("memory-region") && !source.contains("reserved-memory"));
+}
+
 /// The device tree compiler's opinion, where it is installed.
 #[test]
 fn dtc_finds_nothing_to_say() {
-    for cpus in [1, 4, 64] {
-        let tree = build(&layout(cpus, 512), "console=ttyAMA0").expect("a tree");
+    let bare = layout(1, 128).without_pool();
+    for layout in [layout(1, 512), layout(4, 512), layout(64, 512), bare] {
+        let tree = build(&layout, "console=ttyAMA0").expect("a tree");
         let dtc = Command::new("dtc")
             .args(["-I", "dtb", "-O", "dts", "-o", "-", "-"])
             .stdin(Stdio::piped())

@@ -9,6 +9,7 @@ fn guest(mib: u64) -> Guest {
         kernel: kernel::parse(kernel::tests::image(10_000, 8 << 20)).expect("a kernel"),
         initrd: Some(vec![7; 5000]),
         command_line: "root=/dev/vda ro".into(),
+        bounce: true,
     }
 }
 

@@ -84,6 +84,6 @@ pub(crate) fn kernel(bytes: &[u8]) {
     let initrd = layout.initrd.expect("given");
     assert!(layout.kernel.start >= RAM_BASE && layout.kernel.size <= layout.kernel_memory.size);
     assert!(layout.kernel_memory.end() <= initrd.start);
-    assert!(initrd.end() <= layout.tree && layout.tree < layout.pool.start);
+    assert!(initrd.end() <= layout.tree && layout.tree < machine.pool().start);
     tree(&fdt::build(&layout, "quiet").expect("a tree"));
 }

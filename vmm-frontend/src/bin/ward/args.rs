@@ -14,7 +14,7 @@ pub use bundle::{BundleArgs, DigestArg};
 
 /// Starts private guests under the Ward hypervisor, and prepares what they start from
 #[derive(Parser)]
-#[command(name = "ward", version, after_help = after_help(), propagate_version = true)]
+#[command(name = "ward", version, after_help = after_help(), propagate_version = true, max_term_width = 100)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,

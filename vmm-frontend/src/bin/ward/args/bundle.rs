@@ -54,7 +54,7 @@ pub struct BundleArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = BY_HAND)]
     pub initrd: Option<PathBuf>,
     /// The kernel's command line; the console needs no word in it
-    #[arg(long, value_name = "TEXT", conflicts_with_all = BY_HAND)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with_all = BY_HAND)]
     pub append: Option<String>,
     /// Virtual CPUs [default: 1]
     #[arg(long, visible_alias = "vcpus", value_name = "N")]

@@ -48,9 +48,16 @@ pub fn pages(directory: &Path) -> Done {
 
 fn page(directory: &Path, name: &str, command: &clap::Command) -> Result<PathBuf, Error> {
     let mut text = Vec::new();
-    let man = Man::new(command.clone()).title(name.to_uppercase());
+    let source = concat!("ward ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone())
+        .title(name.to_uppercase())
+        .source(source);
     let file = directory.join(format!("{name}.1"));
     man.render(&mut text).map_err(failed("write", &file))?;
+    // What stands below the options are examples, whose lines are to stay as they are.
+    let text = String::from_utf8_lossy(&text)
+        .replacen(".SH EXTRA\n", ".SH EXAMPLES\n.nf\n", 1)
+        .replacen("\n.SH VERSION\n", "\n.fi\n.SH VERSION\n", 1);
     fs::write(&file, &text).map_err(failed("write", &file))?;
     Ok(file)
 }

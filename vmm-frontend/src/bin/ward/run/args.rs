@@ -143,7 +143,8 @@ fn parse_mac(text: &str) -> Result<[u8; 6], String> {
     let mut mac = [0; 6];
     let mut parts = text.split(':');
     for byte in &mut mac {
-        let part = parts.next().filter(|part| part.len() == 2);
+        let digits = |part: &&str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        let part = parts.next().filter(digits);
         let value = part.and_then(|part| u8::from_str_radix(part, 16).ok());
         *byte = value.ok_or(format!("`{text}` is no MAC address like 52:54:00:12:34:56"))?;
     }

@@ -110,6 +110,7 @@ impl Config {
                     kernel: kernel::read(kernel)?,
                     initrd: initrd.as_deref().map(read).transpose()?,
                     command_line: append.clone(),
+                    bounce: self.protection != Protection::None,
                 };
                 Ok(Payload::from_spec(guest.into_spec()?))
             }

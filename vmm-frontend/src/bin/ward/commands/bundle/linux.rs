@@ -36,6 +36,7 @@ pub fn prepare(options: &Options) -> Result<(Spec, Linux), Error> {
         kernel,
         initrd,
         command_line: command_line.clone(),
+        bounce: true,
     };
     let layout = guest
         .layout()
@@ -109,7 +110,9 @@ impl Linux {
             line("initrd", place(initrd));
         }
         line("device tree", format!("{:#x}", self.layout.tree));
-        line("shared pool", place(self.layout.pool));
+        if let Some(pool) = self.layout.pool {
+            line("shared pool", place(pool));
+        }
         text
     }
 
@@ -125,7 +128,7 @@ impl Linux {
             "kernel": span(self.layout.kernel_memory),
             "initrd": self.layout.initrd.map(span),
             "device_tree": format!("{:#x}", self.layout.tree),
-            "pool": span(self.layout.pool),
+            "pool": self.layout.pool.map(span),
         })
     }
 
