@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 
 use crate::image::kernel_file;
 use crate::linux::{self, LinuxArgs, stock};
@@ -47,8 +48,14 @@ pub(crate) struct Prepared {
     pub(crate) small: Option<linux::Kernel>,
 }
 
-/// Builds, fetches or checks the kernel.
+/// Builds, fetches or checks the kernel. The environment's `WARD_KERNEL` stands in for the small
+/// one, for whoever works on a kernel; no module can be built against it.
 pub(crate) fn prepare(choice: &Choice) -> Result<Prepared> {
+    let instead = std::env::var_os("WARD_KERNEL").map(|file| Choice::File(file.into()));
+    let choice = match (choice, &instead) {
+        (Choice::Small, Some(file)) => file,
+        _ => choice,
+    };
     let mut prepared = match choice {
         Choice::Small => {
             let small = linux::small(&LinuxArgs::default())?;
@@ -85,9 +92,22 @@ fn unpacked(file: &Path) -> Result<PathBuf> {
     if fs::metadata(file).is_ok_and(|packed| packed.len() == image.len() as u64) {
         return Ok(file.into());
     }
-    let plain = paths::ward_dir()?.join("unpacked-kernel");
-    fs::write(&plain, image).with_context(|| format!("cannot write {}", plain.display()))?;
+    // Named by what it holds: two runs may unpack two kernels at once.
+    let name = format!("unpacked-{}", &sha256(&image)[..16]);
+    let plain = paths::ward_dir()?.join(name);
+    if plain.is_file() {
+        return Ok(plain);
+    }
+    let part = plain.with_extension(format!("{}.part", std::process::id()));
+    fs::write(&part, image)
+        .and_then(|()| fs::rename(&part, &plain))
+        .with_context(|| format!("cannot write {}", plain.display()))?;
     Ok(plain)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

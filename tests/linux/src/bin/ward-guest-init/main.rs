@@ -16,7 +16,6 @@ mod machine;
 mod proc;
 #[path = "../../report.rs"]
 mod report;
-#[expect(dead_code, reason = "the host's tests use the rest")]
 #[path = "../../system.rs"]
 mod system;
 

@@ -110,7 +110,7 @@ fn judge(lines: &[String]) -> Result<usize> {
     let lost = planned.iter().filter(|(_, passed)| !passed);
     wrong.extend(lost.map(|(name, _)| format!("no result of {name}")));
     if !ended {
-        let last: Vec<&String> = lines.iter().rev().take(4).rev().collect();
+        let last: Vec<&String> = lines.iter().rev().take(8).rev().collect();
         wrong.push(format!("it did not come to its end; last lines: {last:?}"));
     }
     if !wrong.is_empty() {

@@ -104,7 +104,7 @@ impl Process {
     }
 
     fn last(&self) -> String {
-        let last = self.seen.iter().rev().take(3).rev();
+        let last = self.seen.iter().rev().take(8).rev();
         let last: Vec<&str> = last.map(String::as_str).collect();
         format!("its last lines: {last:?}")
     }
