@@ -1,4 +1,4 @@
-//! Prepares guests for the Ward hypervisor: keys, and bundles of signed images.
+//! Starts private guests under the Ward hypervisor, and prepares what they start from.
 //!
 //! A guest's owner packs what the guest starts from into one signed file, a *bundle*. The host
 //! loads it; Ward refuses to start the guest from anything else.
@@ -24,7 +24,9 @@
 //! ```
 //!
 //! [`bundle::verify`] runs the code that Ward runs at EL2, [`hyp_core::verify`]; everything else
-//! here uses only [`hyp_core::abi`]. The formats are documented where both sides read them:
+//! here uses only [`hyp_core::abi`]. For a Linux guest, [`guest::Guest`] works out a
+//! [`bundle::Spec`] from a kernel: start reading there for what owners do, at [`vm`] for what a
+//! host does. The formats are documented where both sides read them:
 //! [`hyp_core::abi::bundle`] and [`hyp_core::abi::manifest`]. A bundle begins with
 //!
 //! | offset | bytes | field (little-endian) |
@@ -38,8 +40,7 @@
 //!
 //! and each image lies at a multiple of 4096, padded with zeros to whole pages.
 //!
-//! The program `ward` is a thin shell around this library. It neither starts guests nor talks to
-//! Ward yet.
+//! The program `ward` is a thin shell around this library.
 
 pub mod bundle;
 pub mod bus;
@@ -54,8 +55,8 @@ pub mod guest;
 pub mod kernel;
 pub mod keys;
 pub mod layout;
-pub mod size;
 pub mod sandbox;
+pub mod size;
 pub mod terminal;
 pub mod virtio;
 pub mod vm;
