@@ -68,14 +68,19 @@ pub(crate) const TESTS: &[Guest] = &[
     guest("hold", 2, 256, "ward.scenario=hold"),
 ];
 
-/// The guest of the demo.
-pub(crate) const DEMO: Guest = guest("demo", 2, 256, "ward.scenario=hold");
+/// The guests of the demo: one that says what it sees, one that holds secrets.
+pub(crate) const DEMO: &[Guest] = &[
+    guest("demo", 2, 256, WHOLE),
+    guest("hold", 2, 256, "ward.scenario=hold"),
+];
+/// The guest of `cargo xtask run`.
+pub(crate) const RUN: Guest = guest("guest", 2, 256, "ward.scenario=shell");
 
 impl Guest {
     /// Its kernel's command line. The console's device is in its tree.
     fn append(&self) -> String {
         format!(
-            "console=ttyAMA0 printk.devkmsg=on ward.cpus={} ward.memory={} {}",
+            "console=ttyAMA0 loglevel=3 ward.cpus={} ward.memory={} {}",
             self.cpus, self.memory, self.words
         )
     }

@@ -118,7 +118,7 @@ pub(crate) fn tools(kernel: &kernel::Prepared, images: &Images) -> Result<Vec<Na
     ];
     // Debian's kernel cannot be a protected guest with devices, nor a host of any.
     if kernel.small.is_some() || kernel.modules.is_empty() {
-        let bundle = Parts::make(&kernel.image)?.bundle(&guest::DEMO)?;
+        let bundle = Parts::make(&kernel.image)?.bundle(&guest::RUN)?;
         files.push(("guest.ward".to_owned(), bundle));
     }
     Ok(files)
@@ -163,7 +163,7 @@ pub(crate) fn dir(name: &str) -> Result<PathBuf> {
 }
 
 /// A scratch disk, made when it is missing.
-fn disk(file: &Path) -> Result<PathBuf> {
+pub(crate) fn disk(file: &Path) -> Result<PathBuf> {
     if !file.exists() {
         File::create(file)
             .and_then(|new| new.set_len(DISK))

@@ -8,6 +8,8 @@ mod suite;
 mod tally;
 mod tiers;
 
+pub(crate) use linux::report;
+
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -63,7 +65,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let others = tiers.len() > 1;
     let kernel = tiers
         .iter()
-        .any(|tier| ["linux", "guest"].contains(&tier.name));
+        .any(|tier| ["linux", "guest", "demo"].contains(&tier.name));
     let _ahead = (others && kernel).then(ahead::Ahead::start);
     for tier in tiers {
         if tier.name == "miri"
@@ -116,9 +118,9 @@ fn scope(args: &TestArgs, tiers: &[&Tier]) -> setup::Scope {
     let runs = |name: &str| tiers.iter().any(|tier| tier.name == name);
     if runs("miri") && args.allow_missing.is_empty() {
         setup::Scope::Test
-    } else if runs("linux") || runs("guest") {
+    } else if runs("linux") || runs("guest") || runs("demo") {
         setup::Scope::Host
-    } else if runs("qemu") || runs("boot") || runs("demo") {
+    } else if runs("qemu") || runs("boot") {
         setup::Scope::Boot
     } else {
         setup::Scope::Build

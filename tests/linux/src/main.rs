@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     if let Err(error) = system::mount() {
         eprintln!("FAILED to mount what the tests look at: {error:#}");
     }
-    let mut report = report::Report::open("WARD-HOST");
+    let mut report = report::Report::open("WARD-HOST", false);
     if let Err(error) = scenario::run(&mut report) {
         report.failed("scenario", &format!("{error:#}"));
     }

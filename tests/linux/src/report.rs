@@ -17,11 +17,14 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The kernel's log, or the console where it cannot be had.
-    pub(crate) fn open(mark: &'static str) -> Self {
+    /// The kernel's log, or the console where it cannot be had, or where the kernel is told to be
+    /// quiet.
+    pub(crate) fn open(mark: &'static str, quiet: bool) -> Self {
         Report {
             mark,
-            log: OpenOptions::new().write(true).open("/dev/kmsg").ok(),
+            log: (!quiet)
+                .then(|| OpenOptions::new().write(true).open("/dev/kmsg").ok())
+                .flatten(),
             boot: String::new(),
             results: Vec::new(),
         }

@@ -228,6 +228,45 @@ const GUEST_ATTACK: &[Boot] = &[Boot {
     end: End::PowerOff,
 }];
 
+/// What a demonstration shows: a guest's own proof, and all attacks.
+const DEMO: &[Boot] = &[Boot {
+    name: "demo",
+    checks: &[
+        KVM,
+        SWAP,
+        check("guest-demo", guests::linux),
+        check("guest-attacked", guests::attacked),
+        check("attacks-named", guests::named),
+        check("attack-mapping-load", guests::attack),
+        check("attack-mapping-store", guests::attack),
+        check("attack-syscall-buffer", guests::attack),
+        check("attack-vmsplice", guests::attack),
+        check("attack-fork", guests::attack),
+        check("attack-proc-mem-read", guests::attack),
+        check("attack-proc-mem-write", guests::attack),
+        check("attack-process-vm-readv", guests::attack),
+        check("attack-process-vm-writev", guests::attack),
+        check("attack-ptrace", guests::attack),
+        check("attack-dev-mem-mapped", guests::attack),
+        check("attack-dev-mem-read", guests::attack),
+        check("attack-module-read", guests::attack),
+        check("attack-module-write", guests::attack),
+        check("attack-module-search", guests::attack),
+        check("attack-page-out", guests::attack),
+        check("attack-move-pages", guests::attack),
+        check("attack-compact", guests::attack),
+        check("attack-same-page-merging", guests::attack),
+        check("attack-discard", guests::attack),
+        check("attack-unmap", guests::attack),
+        check("attack-get-one-reg", guests::attack),
+        check("attack-set-one-reg", guests::attack),
+        check("attack-run-page", guests::attack),
+        ALL_BACK,
+        QUIET,
+    ],
+    end: End::PowerOff,
+}];
+
 /// Guests come, go and are killed; the host is short of memory.
 const GUEST_LIFE: &[Boot] = &[Boot {
     name: "only",
@@ -277,6 +316,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         Some("guest-attack") => GUEST_ATTACK,
         Some("guest-life") => GUEST_LIFE,
         Some("guest-linux") => GUEST_LINUX,
+        Some("demo") => DEMO,
         other => bail!("there is no scenario {other:?}"),
     };
     system::load_modules()?;

@@ -2,7 +2,7 @@
 //! attacks and kills guests, on a range of machines.
 
 mod disk;
-mod report;
+pub(crate) mod report;
 mod runs;
 
 use std::fs;

@@ -87,7 +87,7 @@ pub(super) const TIERS: &[Tier] = &[
     },
     Tier {
         name: "demo",
-        what: "the demo ends well",
+        what: "the bare demo ends well, and the one with a Linux host and guest",
         run: demo,
     },
 ];
@@ -247,7 +247,7 @@ fn qemu(tally: &mut Tally, long: bool) -> Result<()> {
 
 fn demo(tally: &mut Tally, long: bool) -> Result<()> {
     let boots = |images: Result<Images>| {
-        images.and_then(|images| demo::boot(&demo::DemoArgs::usual(), &images))
+        images.and_then(|images| demo::bare::boot(&demo::DemoArgs::usual(), &images))
     };
     if long {
         // What `--debug` shows. First, so that the usual images are what remains.
@@ -255,9 +255,10 @@ fn demo(tally: &mut Tally, long: bool) -> Result<()> {
             debug_build: true,
             ..ImageArgs::default()
         };
-        tally.one("demo, unoptimised", boots(image::build(&unoptimised)));
+        tally.one("bare demo, unoptimised", boots(image::build(&unoptimised)));
     }
-    tally.one("demo", boots(images()));
+    tally.one("bare demo", boots(images()));
+    tally.one("demo", demo::linux());
     Ok(())
 }
 

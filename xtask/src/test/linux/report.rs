@@ -35,13 +35,13 @@ const WANTED_PANIC: &str = "sysrq: Trigger a crash";
 
 /// What came of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// Number of tests that passed.
-    pub(super) passed: usize,
+    pub(crate) passed: usize,
     /// Everything else.
-    pub(super) wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
     /// What the host noted for people.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Looks for lines that no healthy machine prints.
@@ -77,11 +77,11 @@ impl Trouble {
 
 /// Knows when a machine cannot go on, so that nobody waits for it.
 #[derive(Default)]
-pub(super) struct Hopeless(Trouble);
+pub(crate) struct Hopeless(Trouble);
 
 impl Hopeless {
     /// Whether the machine cannot go on after this line.
-    pub(super) fn after(&mut self, line: &str) -> bool {
+    pub(crate) fn after(&mut self, line: &str) -> bool {
         let trouble = self.0.after(line);
         trouble.is_some_and(|what| what.contains(WARD_CRASH) || what.contains(PANIC))
     }
@@ -97,7 +97,7 @@ struct Boot {
 
 impl Report {
     /// Reads a console on which these boots are expected.
-    pub(super) fn read(lines: &[String], expected: &[&str]) -> Self {
+    pub(crate) fn read(lines: &[String], expected: &[&str]) -> Self {
         let (mut report, mut boots) = (Report::default(), Vec::<Boot>::new());
         let (mut trouble, mut seen) = (Trouble::default(), false);
         for line in lines {

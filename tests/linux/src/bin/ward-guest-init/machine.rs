@@ -150,7 +150,8 @@ pub(crate) fn perf(_: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A debugger finds no hardware breakpoint, and is told so.
+/// A debugger that sets a hardware breakpoint is refused, or sets one that never strikes; the
+/// guest goes on.
 pub(crate) fn breakpoints(_: &Args) -> Result<()> {
     const NT_ARM_HW_BREAK: i32 = 0x402;
     let mut command = Command::new("/proc/self/exe");

@@ -3,7 +3,7 @@
 //! Its kernel's command line says what to do (`ward.scenario=`): `check` does the checks of
 //! [`checks`] and powers off, after a restart if `ward.reboot=1`; `hold` hides secrets, says every
 //! second whether they are intact, and powers off when the power button is pressed; `boot` powers
-//! off at once. Lines are those of [`report`], with the mark `WARD-GUEST`.
+//! off at once; `shell` is for people. Lines are those of [`report`], with the mark `WARD-GUEST`.
 
 #[expect(dead_code, reason = "the host's tests use the rest")]
 #[path = "../../args.rs"]
@@ -19,7 +19,7 @@ mod report;
 #[path = "../../system.rs"]
 mod system;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 use args::Args;
@@ -35,12 +35,27 @@ fn main() -> ExitCode {
     if let Err(error) = system::mount() {
         eprintln!("FAILED to mount what the checks look at: {error:#}");
     }
-    let mut report = Report::open("WARD-GUEST");
+    let mut report = Report::open("WARD-GUEST", true);
     if let Err(error) = run(&mut report) {
         report.failed("scenario", &format!("{error:#}"));
     }
     report.end();
     system::power_off()
+}
+
+/// A shell, until it ends.
+fn shell() -> Result<()> {
+    let busybox = "/bin/busybox";
+    Command::new(busybox)
+        .args(["--install", "-s", "/bin"])
+        .status()?;
+    println!("A protected guest: its host cannot see what is in here. Leave with `exit`.");
+    Command::new(busybox)
+        .args(["setsid", "cttyhack", "sh"])
+        .env("PATH", "/bin")
+        .env("PS1", "guest:\\w\\$ ")
+        .status()?;
+    Ok(())
 }
 
 fn run(report: &mut Report) -> Result<()> {
@@ -51,6 +66,7 @@ fn run(report: &mut Report) -> Result<()> {
     match args.text("scenario") {
         Some("check") => checks::run(&args, report),
         Some("hold") => hold::run(report),
+        Some("shell") => shell(),
         Some("boot") => {
             report.plan("boot", &["boot"]);
             report.ok("boot");

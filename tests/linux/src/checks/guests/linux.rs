@@ -44,7 +44,14 @@ pub(crate) fn linux(context: &Context, report: &mut Report) -> Result<()> {
     // One argument a line: those of a normal guest.
     args.extend(words.lines());
     args.extend(devices);
-    let end = Process::start(WARD, &args)?.end(LIMIT)?;
+    let show = context.args.text("scenario") == Some("demo");
+    let mut tell = |line: &str| {
+        if show {
+            report.note(&format!("guest| {line}"));
+        }
+    };
+    tell(&format!("ward {}", args.join(" ")));
+    let end = Process::start(WARD, &args)?.tell(LIMIT, tell)?;
     let passed = judge(&end.lines)?;
     ensure!(end.status.success(), "ward ended with {}", end.status);
     report.note(&format!("{name}: the guest's {passed} checks passed"));
@@ -71,6 +78,9 @@ pub(crate) fn attacked(_: &Context, report: &mut Report) -> Result<()> {
             .line("alive", Duration::from_secs(60))
             .with_context(|| format!("after {name}"))?;
         tried += 1;
+        report.note(&format!(
+            "attack {name} on process {pid}: refused, the guest goes on"
+        ));
     }
     ensure!(tried > 5, "{tried} attacks only were tried");
     report.note(&format!("{tried} attacks from outside; the guest goes on"));

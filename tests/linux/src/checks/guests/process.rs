@@ -78,12 +78,20 @@ impl Process {
     }
 
     /// Waits for its end; one that does not end is killed, which is an error.
-    pub(super) fn end(mut self, limit: Duration) -> Result<End> {
+    pub(super) fn end(self, limit: Duration) -> Result<End> {
+        self.tell(limit, |_| ())
+    }
+
+    /// The same, and tells of each line.
+    pub(super) fn tell(mut self, limit: Duration, mut tell: impl FnMut(&str)) -> Result<End> {
         let end = Instant::now() + limit;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
-                Ok(line) => self.seen.push(line),
+                Ok(line) => {
+                    tell(&line);
+                    self.seen.push(line);
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     let _ = self.child.kill();
                     let _ = self.child.wait();
