@@ -221,7 +221,7 @@ pub fn read_manifest(file: &[u8]) -> Result<Manifest, Error> {
 ///
 /// # Errors
 /// [`Error::Bundle`] when the file is not a whole bundle, [`Error::Refused`] for what Ward would
-/// refuse.
+/// refuse, [`Error::Changed`] for an image that is not the signed one.
 pub fn verify(file: &[u8], trusted: &[PublicKey], limits: &Limits) -> Result<Manifest, Error> {
     verify_with(file, trusted, limits, &mut |_, _| ())
 }
@@ -251,9 +251,22 @@ pub fn verify_with(
         match progress.step(&memory, &manifest, frame_of, budget) {
             Ok(Step::Done) => return Ok(manifest),
             Ok(Step::Again { bytes_left }) => bytes(total - bytes_left.min(total), total),
+            Err(Refusal::BadDigest { image }) => return Err(changed(&manifest, image)),
             Err(refusal) => return Err(Error::Refused(refusal)),
         }
     }
+}
+
+fn changed(manifest: &Manifest, index: usize) -> Error {
+    let image = manifest.images().get(index);
+    let kind = match image.map(|image| image.kind) {
+        Some(ImageKind::Kernel) => "the kernel",
+        Some(ImageKind::Initrd) => "the initrd",
+        Some(ImageKind::DeviceTree) => "the device tree",
+        Some(ImageKind::Other) | None => "data",
+    };
+    let ipa = image.map_or(0, |image| image.ipa);
+    Error::Changed { index, kind, ipa }
 }
 
 /// The bytes of image `index`, for who wants to look into it; `None` when there is no such image.

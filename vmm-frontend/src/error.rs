@@ -73,6 +73,16 @@ pub enum Error {
     /// Ward would refuse to start this guest.
     #[error("{0}")]
     Refused(Refusal),
+    /// An image is not what its owner signed.
+    #[error("images[{index}]: not the signed bytes ({kind} at {ipa:#x})")]
+    Changed {
+        /// Which image of the manifest.
+        index: usize,
+        /// What it is: kernel, initrd, device tree.
+        kind: &'static str,
+        /// Where it goes in the guest.
+        ipa: u64,
+    },
     /// This host does not start the guest.
     #[error(transparent)]
     Host(#[from] crate::vm::HostError),
@@ -120,7 +130,7 @@ impl Error {
             Error::Refused(Refusal::Manifest(_)) => {
                 "make the bundle again with `ward bundle`, or allow what this machine can do with --ipa-bits"
             }
-            Error::Refused(_) => {
+            Error::Refused(_) | Error::Changed { .. } => {
                 "the bundle was changed after it was signed: get it again from its owner"
             }
         };

@@ -185,7 +185,7 @@ fn changed_after_signing() -> Vec<Case> {
         (
             "a bit of the tree",
             with(|f| f[2 * PAGE + 17] ^= 1),
-            "images[1]: not the signed bytes",
+            "images[1]: not the signed bytes (the device tree at 0x42000000)",
         ),
         (
             "more CPUs",
