@@ -66,7 +66,7 @@ struct Running<'a, M: Machine> {
     /// `HCR_EL2.VSE` while the guest has not taken the SError that the host asked for.
     vse: u64,
     /// What the exit will say, before it is filtered.
-    out: &'a mut Exit,
+    out: &'a mut Option<Exit>,
 }
 
 /// What a call for a run comes to.
@@ -88,7 +88,7 @@ enum Next {
 impl<M: Machine> Running<'_, M> {
     /// To the host with `out`; `pending` is left to settle at the next entry.
     fn exit(&mut self, out: Exit, pending: Pending) -> Next {
-        *self.out = out;
+        *self.out = Some(out);
         self.vcpu.pending = pending;
         Next::Exit
     }
@@ -110,7 +110,10 @@ impl<M: Machine> Running<'_, M> {
 
     /// To the host with nothing but a reason.
     fn exit_plain(&mut self, reason: u64) -> Next {
-        self.out.reason = reason;
+        *self.out = Some(Exit {
+            reason,
+            ..Exit::default()
+        });
         self.vcpu.pending = Pending::Nothing;
         Next::Exit
     }
@@ -125,7 +128,7 @@ impl<M: Machine> Ward<M> {
         vm: u64,
         vcpu: u64,
     ) -> Result<u64, Error> {
-        let mut out = Exit::default();
+        let mut out = None;
         match self.begin_run(order, vm, vcpu, &mut out)? {
             Begun::Off(reason) => Ok(reason),
             Begun::On(mut running) => {

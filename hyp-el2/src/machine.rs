@@ -47,20 +47,38 @@ unsafe fn copy_words(to: *mut u64, from: *const u64, count: usize) {
     // SAFETY: the caller's promise; Rust assumes nothing of memory that assembly touches.
     unsafe {
         core::arch::asm!(
-            "subs {n}, {n}, #2",
+            "subs {n}, {n}, #8",
             "b.lo 3f",
             "2:",
-            "ldp {a}, {b}, [{from}], #16",
-            "stp {a}, {b}, [{to}], #16",
-            "subs {n}, {n}, #2",
+            "ldp {a}, {b}, [{from}]",
+            "ldp {c}, {d}, [{from}, #16]",
+            "stp {a}, {b}, [{to}]",
+            "stp {c}, {d}, [{to}, #16]",
+            "ldp {a}, {b}, [{from}, #32]",
+            "ldp {c}, {d}, [{from}, #48]",
+            "stp {a}, {b}, [{to}, #32]",
+            "stp {c}, {d}, [{to}, #48]",
+            "add {from}, {from}, #64",
+            "add {to}, {to}, #64",
+            "subs {n}, {n}, #8",
             "b.hs 2b",
             "3:",
-            "tbz {n}, #0, 4f",
+            "tbz {n}, #2, 4f",
+            "ldp {a}, {b}, [{from}], #16",
+            "ldp {c}, {d}, [{from}], #16",
+            "stp {a}, {b}, [{to}], #16",
+            "stp {c}, {d}, [{to}], #16",
+            "4:",
+            "tbz {n}, #1, 5f",
+            "ldp {a}, {b}, [{from}], #16",
+            "stp {a}, {b}, [{to}], #16",
+            "5:",
+            "tbz {n}, #0, 6f",
             "ldr {a}, [{from}]",
             "str {a}, [{to}]",
-            "4:",
+            "6:",
             n = inout(reg) count => _, from = inout(reg) from => _, to = inout(reg) to => _,
-            a = out(reg) _, b = out(reg) _, options(nostack),
+            a = out(reg) _, b = out(reg) _, c = out(reg) _, d = out(reg) _, options(nostack),
         );
     }
 }
@@ -132,7 +150,12 @@ impl Machine for El2 {
         let to = bytes(frame, offset as usize, size_of_val(words)) as *mut u64;
         assert!(to.is_aligned());
         // SAFETY: as above; Rust holds no reference to host frames.
-        unsafe { copy_words(to, words.as_ptr(), words.len()) }
+        unsafe {
+            match words {
+                [word] => to.write_volatile(*word),
+                _ => copy_words(to, words.as_ptr(), words.len()),
+            }
+        }
     }
 
     fn place<T: Send>(&self, first: Pfn, frames: u64, value: T) -> Placed<T> {

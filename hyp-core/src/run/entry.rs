@@ -24,7 +24,7 @@ impl<M: Machine> Ward<M> {
         order: &mut Order<'_, level::Top>,
         vm: u64,
         index: u64,
-        out: &'a mut Exit,
+        out: &'a mut Option<Exit>,
     ) -> Result<Begun<'a, M>, Error> {
         let (mut vm, _) = self.slot(vm)?.lock(order);
         let vm = vm.as_mut().ok_or(Error::NotFound)?;
@@ -34,12 +34,16 @@ impl<M: Machine> Ward<M> {
         } else {
             State::Ready
         };
-        vm.require(&[runs, State::PowerOff])?;
         let is_over = vm.state == State::PowerOff;
-        let frames = match vm.slot(index) {
-            None | Some(Slot::Empty) => return Err(Error::NotFound),
-            Some(Slot::Active(_)) => return Err(Error::Busy),
-            Some(Slot::Ready(_, frames)) => *frames,
+        if vm.state != runs && !is_over {
+            return Err(Error::BadState);
+        }
+        let (stage2, cntvoff) = (vm.stage2.root(), vm.cntvoff);
+        let (slot, power) = vm.slot_mut(index).ok_or(Error::NotFound)?;
+        let frames = match slot {
+            Slot::Empty => return Err(Error::NotFound),
+            Slot::Active(_) => return Err(Error::Busy),
+            Slot::Ready(_, frames) => *frames,
         };
         // The page is the host's and can change at any moment: this copy is what counts. It
         // is pinned for as long as the slot is not empty, and we hold the VM's lock.
@@ -53,7 +57,7 @@ impl<M: Machine> Ward<M> {
         let hcr = request.hcr & HCR_REQUEST;
         let vse = hcr & HCR_VSE;
         let params = RunParams {
-            stage2: vm.stage2.root(),
+            stage2,
             protected,
             hcr,
             vsesr: if vse == 0 {
@@ -61,11 +65,8 @@ impl<M: Machine> Ward<M> {
             } else {
                 self.read_vsesr(frames.run)
             },
-            cntvoff: vm.cntvoff,
+            cntvoff,
             mpidr: Self::mpidr(index),
-        };
-        let Some((slot, power)) = vm.slot_mut(index) else {
-            return Err(Error::NotFound);
         };
         if is_over || *power == Power::Off {
             // The others of a VM that ended on one vCPU end in the same way.
@@ -136,12 +137,11 @@ impl<M: Machine> Ward<M> {
             out,
             ..
         } = running;
+        let out = out.as_ref().expect("what ended the run said why");
         if !params.protected {
             self.show_exit(frames.run, &vcpu.context, out.reason, lazy);
         }
-        self.write_exit(frames.run, out, params.protected);
-        self.write_gic(frames.run, &vcpu.context.gic);
-        self.write_vse(frames.run, vse);
+        self.write_out(frames.run, out, params.protected, &vcpu.context.gic, vse);
         let Ok(slot) = self.slot(u64::from(vm.0)) else {
             unreachable!("the VM of a running vCPU has a number")
         };
@@ -184,27 +184,24 @@ impl<M: Machine> Ward<M> {
         word[0] & ((1 << 25) - 1)
     }
 
-    fn write_vse(&self, page: Pfn, vse: u64) {
-        const AT: u64 = OUT_OFFSET + offset_of!(RunOut, hcr) as u64;
-        self.machine.write_host_words(page, AT, &[vse]);
-    }
-
-    fn write_gic(&self, page: Pfn, gic: &Gic) {
-        const AT: u64 = OUT_OFFSET + offset_of!(RunOut, gic) as u64;
-        let write = |offset: usize, words: &[u64]| {
-            self.machine
-                .write_host_words(page, AT + offset as u64, words);
-        };
-        write(0, &[gic.hcr, gic.vmcr, gic.used]);
-        write(offset_of!(Gic, ap0r), &gic.ap0r);
-        write(offset_of!(Gic, ap1r), &gic.ap1r);
-        write(offset_of!(Gic, lr), &gic.lr[..self.list_registers()]);
-    }
-
-    fn write_exit(&self, page: Pfn, out: &Exit, protected: bool) {
-        let shown = disclosure::filter(out, protected);
-        self.machine
-            .write_host_words(page, OUT_OFFSET, &shown.to_words());
+    /// All that the host is told but a normal VM's registers.
+    fn write_out(&self, page: Pfn, out: &Exit, protected: bool, gic: &Gic, vse: u64) {
+        const GIC: usize = offset_of!(RunOut, gic);
+        const LR: u64 = OUT_OFFSET + (GIC + offset_of!(Gic, lr)) as u64;
+        const VSE: u64 = OUT_OFFSET + offset_of!(RunOut, hcr) as u64;
+        // Up to the list registers, in the order of the page.
+        const { assert!(GIC == 8 * 9 && offset_of!(Gic, lr) == 8 * 11) };
+        let [reason, ipa, size, write, value, arg1, arg2, arg3, esr] =
+            disclosure::filter(out, protected).to_words();
+        let ([ap0r0, ap0r1, ap0r2, ap0r3], [ap1r0, ap1r1, ap1r2, ap1r3]) = (gic.ap0r, gic.ap1r);
+        let words = [
+            reason, ipa, size, write, value, arg1, arg2, arg3, esr, gic.hcr, gic.vmcr, gic.used,
+            ap0r0, ap0r1, ap0r2, ap0r3, ap1r0, ap1r1, ap1r2, ap1r3,
+        ];
+        self.machine.write_host_words(page, OUT_OFFSET, &words);
+        let lr = &gic.lr[..self.list_registers()];
+        self.machine.write_host_words(page, LR, lr);
+        self.machine.write_host_words(page, VSE, &[vse]);
     }
 
     /// The exit of a vCPU that is off. Its interrupt controller is what the host said it is, and
@@ -215,10 +212,8 @@ impl<M: Machine> Ward<M> {
             reason,
             ..Exit::default()
         };
-        self.write_exit(page, &out, true);
         let mut words = [0; Gic::WORDS];
         self.read_gic(page, 0, &mut words);
-        self.write_gic(page, &Gic::from_words(&words));
-        self.write_vse(page, vse);
+        self.write_out(page, &out, true, &Gic::from_words(&words), vse);
     }
 }

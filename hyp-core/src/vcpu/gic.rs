@@ -54,6 +54,10 @@ pub fn take(
         gic.vmcr = vmcr;
         read(offset_of!(Gic, ap0r), &mut gic.ap0r);
         read(offset_of!(Gic, ap1r), &mut gic.ap1r);
+        for (word0, word1) in gic.ap0r.iter_mut().zip(&mut gic.ap1r) {
+            *word0 &= ACTIVE_PRIORITIES;
+            *word1 &= ACTIVE_PRIORITIES;
+        }
     }
     let limit = MAX_LIST_REGISTERS.min(list_registers);
     let used = usize::try_from(used).map_or(limit, |used| used.min(limit));
@@ -71,10 +75,6 @@ pub fn take(
     gic.used = used as u64;
     gic.hcr = hcr & HCR;
     gic.vmcr &= VMCR;
-    for (word0, word1) in gic.ap0r.iter_mut().zip(&mut gic.ap1r) {
-        *word0 &= ACTIVE_PRIORITIES;
-        *word1 &= ACTIVE_PRIORITIES;
-    }
 }
 
 /// A list register, or what of it may stand after earlier ones.

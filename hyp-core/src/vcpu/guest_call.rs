@@ -101,11 +101,12 @@ pub fn decide(
     }
     let [x0, x1, x2, x3] = regs;
     let id = x0 as u32; // W0 names the function, DEN0028 3.1
-    let args = if id & smccc::psci::SMC64 != 0 {
-        Args([x1, x2, x3])
+    let width = if id & smccc::psci::SMC64 != 0 {
+        u64::MAX
     } else {
-        Args([x1, x2, x3].map(|x| x & 0xffff_ffff))
+        0xffff_ffff
     };
+    let args = Args([x1 & width, x2 & width, x3 & width]);
     let entropy = || {
         if caller.entropy {
             trng::decide(id, args)

@@ -73,7 +73,11 @@ fn serve(vm: &Vm) -> Outcome {
         0,
         0,
     ];
-    vm.prepare(0);
+    let prepare = || {
+        vm.prepare(0);
+        memory::poke(page + USED, 0);
+    };
+    prepare();
     loop {
         let [x0, reason, ..] = call::hvc(run);
         ensure!(x0 == 0, "vcpu_run returned {}", x0 as i64);
@@ -85,7 +89,7 @@ fn serve(vm: &Vm) -> Outcome {
             exit::SYSTEM_OFF => return Ok(()),
             _ => {
                 vm.settle(0, reason)?;
-                vm.prepare(0);
+                prepare();
             }
         }
     }
@@ -93,8 +97,9 @@ fn serve(vm: &Vm) -> Outcome {
 
 /// Where the run page has the address of an access, and that of the device's scratch register.
 const SCRATCH_READ: (u64, u64) = (OUT_OFFSET + 8, MMIO + reg::SCRATCH);
-/// Where the run page takes the value of a read.
+/// Where the run page takes the value of a read, and the number of list registers.
 const VALUE: u64 = 8;
+const USED: u64 = 0x28;
 
 /// Verification, with a program image of 1 MiB.
 fn verification(env: &Env) -> Outcome {
