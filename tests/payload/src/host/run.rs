@@ -122,6 +122,16 @@ impl Vm {
         Ok(())
     }
 
+    /// The first vCPU's WFI and WFE trap from now on.
+    pub(crate) fn ask_for_waits(&self) {
+        self.state.lock().hcr[0] |= 1 << 13 | 1 << 14;
+    }
+
+    /// The first vCPU has an SError pending at each run.
+    pub(crate) fn ask_for_serror(&self) {
+        self.state.lock().hcr[0] |= 1 << 8;
+    }
+
     /// Writes the run page.
     pub(crate) fn prepare(&self, vcpu: usize) {
         let mut state = self.state.lock();
@@ -139,6 +149,7 @@ impl Vm {
         let words = RunIn {
             flags,
             value,
+            hcr: state.hcr[vcpu],
             gic,
             ..RunIn::default()
         }

@@ -59,6 +59,8 @@ pub(crate) struct State {
     pub(crate) answer: [(u64, u64); VCPUS],
     /// vCPUs that are on.
     pub(crate) on: [bool; VCPUS],
+    /// [`RunIn::hcr`](hyp_core::abi::run::RunIn).
+    pub(crate) hcr: [u64; VCPUS],
     /// Exits by reason.
     pub(crate) exits: [u64; 12],
     /// Do not answer exits for memory.
@@ -318,6 +320,7 @@ impl State {
         pending: [0; VCPUS],
         answer: [(0, 0); VCPUS],
         on: [true, false],
+        hcr: [0; VCPUS],
         exits: [0; 12],
         refuse_memory: false,
         reserve: [0; 2],

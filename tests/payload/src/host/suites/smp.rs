@@ -1,6 +1,6 @@
 //! Calls from two CPUs at once.
 
-use crate::host::calls::{host_call, refused};
+use crate::host::calls::host_call;
 use crate::host::env::Env;
 use crate::host::tally::{Test, smp_test};
 use crate::host::text::{Fail, Outcome};

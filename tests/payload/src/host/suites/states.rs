@@ -81,6 +81,10 @@ fn unknown_vm(_: &Env) -> Outcome {
         Call::VmUnmap,
         Call::VmWriteProtect,
         Call::VmAge,
+        Call::VmUnmapRange,
+        Call::VmProtect,
+        Call::VmAgeRange,
+        Call::VcpuSync,
         Call::VmMapIo,
         Call::VmClearRange,
         Call::VmSetCntvoff,
@@ -97,6 +101,8 @@ fn unknown_vm(_: &Env) -> Outcome {
                 Call::VmRemapImage => [vm, 0, 0, frame, 0, 0],
                 Call::VmMap => [vm, SPARE, frame, 0, 3, 0],
                 Call::VmUnmap | Call::VmWriteProtect | Call::VmAge => [vm, SPARE, 0, 0, 0, 0],
+                Call::VmUnmapRange | Call::VmProtect | Call::VmAgeRange => [vm, SPARE, 0, 4, 0, 0],
+                Call::VcpuSync => [vm, 0, 1, 0, 0, 0],
                 Call::VmMapIo => [vm, MMIO, 0x0900_0000, 1, 0, 0],
                 _ => [vm, 0, 0, 0, 0, 0],
             };
@@ -112,7 +118,7 @@ fn register_arguments(env: &Env) -> Outcome {
     let record = pages::take(2, 1);
     let root = pages::take(env.root_frames as usize, env.root_frames as usize);
     for (flags, vcpus) in [
-        (2, 1),
+        (3, 1),
         (u64::MAX, 1),
         (1 << 32 | 1, 1),
         (1, 0),
