@@ -18,6 +18,7 @@ pub struct Exits {
 }
 
 impl Exits {
+    #[cfg(target_arch = "aarch64")]
     pub(super) fn add(counter: &AtomicU64) -> u64 {
         counter.fetch_add(1, Ordering::Relaxed)
     }

@@ -38,7 +38,7 @@ Whoever is not root needs access to /dev/kvm, and for a protected guest a limit 
     },
     /// End a guest
     ///
-    /// Presses the guest's power button and waits until it has ended.
+    /// Presses the guest's power button, again every 5 seconds, and waits until it has ended.
     #[command(after_help = "Examples:\n  ward stop debian\n  ward stop debian --force")]
     Stop {
         /// The guest, as `ward list` shows it

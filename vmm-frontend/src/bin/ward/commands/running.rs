@@ -17,6 +17,10 @@ const WARD: &str = "/sys/kernel/debug/ward/stats";
 /// The kernel's directory of VMs.
 const KVM: &str = "/sys/kernel/debug/kvm";
 
+/// How often `stop` looks whether the guest has ended, and asks it again.
+const LOOK: Duration = Duration::from_millis(50);
+const AGAIN: Duration = Duration::from_secs(5);
+
 struct List(Vec<Value>);
 
 pub fn list() -> Done {
@@ -133,11 +137,17 @@ pub fn stop(name: &str, force: bool, wait: u64) -> Done {
     let guest = find(name)?;
     let request = if force { Request::Kill } else { Request::Power };
     ask(&guest, request)?;
-    let until = Instant::now() + Duration::from_secs(wait.min(1 << 30));
+    let mut asked = Instant::now();
+    let until = asked + Duration::from_secs(wait.min(1 << 30));
     let mut ended = false;
     while !ended && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(LOOK);
         ended = !guests().contains(&guest);
+        if !ended && asked.elapsed() > AGAIN {
+            // One that was starting did not look at its button yet. Its end may come between.
+            let _ = ask(&guest, request);
+            asked = Instant::now();
+        }
     }
     let name = name.into();
     Ok(Box::new(Stopped {
