@@ -1,9 +1,11 @@
 //! What each command does.
 
 use crate::args::running::Running;
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Output};
+use crate::progress::Progress;
 use crate::report::Report;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use vmm_frontend::Error;
 
@@ -40,9 +42,22 @@ pub fn run(args: &Args) -> Done {
     }
 }
 
+/// Bytes between two words to a progress bar.
+const PIECE: u64 = 4 << 20;
+
 /// The bytes of a file.
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(failed("read", path))
+fn read(path: &Path, output: Output) -> Result<Vec<u8>, Error> {
+    let mut progress = Progress::new("reading", output);
+    let mut all = || {
+        let mut file = File::open(path)?;
+        let total = file.metadata()?.len();
+        let mut bytes = Vec::new();
+        while file.by_ref().take(PIECE).read_to_end(&mut bytes)? > 0 {
+            progress.tell(bytes.len() as u64, total);
+        }
+        Ok(bytes)
+    };
+    all().map_err(failed("read", path))
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {

@@ -1,9 +1,10 @@
-use super::{Done, failed, read};
+use super::{Done, PIECE, failed, read};
 use crate::args::{BundleArgs, DigestArg, Output};
 use crate::progress::Progress;
 use crate::report::Report;
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use vmm_frontend::Error;
 use vmm_frontend::bundle::{self, Algorithm, ImageSpec, Spec};
@@ -28,10 +29,10 @@ pub fn run(args: &BundleArgs, output: Output) -> Done {
     let options = Options::new(args)?;
     let key = SecretKey::load(&options.key)?;
     let (mut spec, linux) = if args.images.is_empty() {
-        let (spec, linux) = linux::prepare(&options)?;
+        let (spec, linux) = linux::prepare(&options, output)?;
         (spec, Some(linux))
     } else {
-        (by_hand(args)?, None)
+        (by_hand(args, output)?, None)
     };
     spec.image_version = options.image_version;
     spec.limits.ipa_bits = args.ipa_bits;
@@ -43,7 +44,8 @@ pub fn run(args: &BundleArgs, output: Output) -> Done {
     }
     let mut progress = Progress::new("hashing", output);
     let file = bundle::build_with(&spec, &key, &mut |done, total| progress.tell(done, total))?;
-    write(&options.out, &file)?;
+    drop(progress);
+    write(&options.out, &file, output)?;
     Ok(Box::new(Bundle {
         file: options.out,
         bytes: file.len() as u64,
@@ -52,20 +54,20 @@ pub fn run(args: &BundleArgs, output: Output) -> Done {
     }))
 }
 
-fn by_hand(args: &BundleArgs) -> Result<Spec, Error> {
+fn by_hand(args: &BundleArgs, output: Output) -> Result<Spec, Error> {
     let mut spec = Spec::new(args.cpus.unwrap_or(1));
     (spec.entry, spec.boot_arg) = (args.entry, args.boot_arg);
     spec.ram = args.ram.iter().map(|r| (r.0, r.1)).collect();
     spec.mmio = args.mmio.iter().map(|r| (r.0, r.1)).collect();
     for arg in &args.images {
         spec.images
-            .push(ImageSpec::new(arg.kind, arg.ipa, read(&arg.file)?));
+            .push(ImageSpec::new(arg.kind, arg.ipa, read(&arg.file, output)?));
     }
     Ok(spec)
 }
 
 /// Writes a file whole or not at all: an older bundle stays when the disk is full.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn write(path: &Path, bytes: &[u8], output: Output) -> Result<(), Error> {
     if fs::metadata(path).is_ok_and(|old| !old.is_file()) {
         // A pipe or a device: nothing to keep.
         return fs::write(path, bytes).map_err(failed("write", path));
@@ -73,12 +75,23 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
-    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+    let written = pieces(&part, bytes, output).and_then(|()| fs::rename(&part, path));
     written.map_err(|source| {
         // Ours, and useless.
         let _ = fs::remove_file(&part);
         failed("write", path)(source)
     })
+}
+
+/// Writes a file by pieces, with a bar when that takes long.
+fn pieces(path: &Path, bytes: &[u8], output: Output) -> io::Result<()> {
+    let mut progress = Progress::new("writing", output);
+    let mut file = File::create(path)?;
+    for (number, piece) in bytes.chunks(PIECE as usize).enumerate() {
+        file.write_all(piece)?;
+        progress.tell(number as u64 * PIECE, bytes.len() as u64);
+    }
+    Ok(())
 }
 
 impl Report for Bundle {

@@ -27,7 +27,7 @@ struct Inspect {
 struct Source(String);
 
 pub fn run(path: &Path, tree: bool, output: Output) -> Done {
-    let file = read(path)?;
+    let file = read(path, output)?;
     let manifest = bundle::read_manifest(&file)?;
     let image = |kind| {
         let index = manifest.images().iter().position(|i| i.kind == kind)?;

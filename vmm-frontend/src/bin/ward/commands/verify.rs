@@ -18,9 +18,10 @@ pub fn run(path: &Path, trust: &[PathBuf], ipa_bits: u32, output: Output) -> Don
     let trusted = trusted?;
     let mut limits = bundle::LIMITS;
     limits.ipa_bits = ipa_bits;
+    let file = read(path, output)?;
     let mut progress = Progress::new("hashing", output);
     let mut tell = |done, total| progress.tell(done, total);
-    let manifest = bundle::verify_with(&read(path)?, &trusted, &limits, &mut tell)?;
+    let manifest = bundle::verify_with(&file, &trusted, &limits, &mut tell)?;
     Ok(Box::new(Verify {
         file: path.into(),
         signer: PublicKey(manifest.key),

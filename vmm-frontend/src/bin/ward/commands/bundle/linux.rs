@@ -2,6 +2,7 @@
 
 use super::options::Options;
 use super::read;
+use crate::args::Output;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use vmm_frontend::Error;
@@ -20,12 +21,12 @@ pub struct Linux {
     command_line: String,
 }
 
-pub fn prepare(options: &Options) -> Result<(Spec, Linux), Error> {
+pub fn prepare(options: &Options, output: Output) -> Result<(Spec, Linux), Error> {
     let machine = machine(options)?;
     let file = options.kernel()?;
     let kernel = kernel::read(&file.value).map_err(|e| options.blame(file, e))?;
     let initrd = match &options.initrd {
-        Some(file) => Some(initrd(&file.value).map_err(|e| options.blame(file, e))?),
+        Some(file) => Some(initrd(&file.value, output).map_err(|e| options.blame(file, e))?),
         None => None,
     };
     let (release, packing, sharing) = (kernel.release.clone(), kernel.packing, kernel.sharing);
@@ -62,8 +63,8 @@ fn machine(options: &Options) -> Result<Machine, Error> {
     Machine::new(cpus.value, memory.value.0).map_err(|e| options.blame(memory, e))
 }
 
-fn initrd(file: &std::path::Path) -> Result<Vec<u8>, Error> {
-    let bytes = read(file)?;
+fn initrd(file: &std::path::Path, output: Output) -> Result<Vec<u8>, Error> {
+    let bytes = read(file, output)?;
     let bad = |what: &str, remedy: &str| Error::Input {
         file: file.into(),
         what: what.into(),
