@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: counts instructions in QEMU, lines and `unsafe` in the trusted crates, and bytes.
 
+mod compare;
 mod lines;
 mod linux;
 mod table;
@@ -37,6 +38,7 @@ const LINUX_REPEATS: u64 = 5;
 Examples:
   cargo xtask bench                print the tables
   cargo xtask bench --only linux   a Linux host with and without Ward, and nothing else
+  cargo xtask bench --compare      guests of KVM beside Ward, against KVM by itself
   cargo xtask bench --repeat       run twice, and fail when a count differs
   cargo xtask bench --write        also put the tables into docs/performance.md
 
@@ -47,6 +49,9 @@ pub(crate) struct BenchArgs {
     /// Measure this part alone
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
+    /// Compare what guests cost beside Ward with KVM by itself and in its protected mode, on -cpu max
+    #[arg(long, conflicts_with_all = ["only", "repeat", "cpu"])]
+    compare: bool,
     /// Put the tables between the markers in docs/performance.md
     #[arg(long)]
     write: bool,
@@ -63,6 +68,9 @@ pub(crate) struct BenchArgs {
 
 /// Does `cargo xtask bench`.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    if args.compare {
+        return compare(args);
+    }
     let wanted = |part| args.only.is_none_or(|only| only == part);
     setup::ensure(if wanted(Part::Linux) {
         setup::Scope::Host
@@ -83,6 +91,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         if args.write {
             write(|page| markers::replace(page, "bench-linux", &table))?;
         }
+    }
+    Ok(())
+}
+
+/// The table of guests beside Ward and without.
+fn compare(args: &BenchArgs) -> Result<()> {
+    setup::ensure(setup::Scope::Host)?;
+    let images = image::build(&ImageArgs::default())?;
+    let columns = compare::measure(&images, Duration::from_secs(args.timeout))?;
+    let table = compare::render(&columns);
+    println!("{table}");
+    if args.write {
+        write(|page| markers::replace(page, compare::MARKERS, &table))?;
     }
     Ok(())
 }

@@ -106,6 +106,7 @@ pub(crate) fn run(args: &ImageArgs) -> Result<()> {
         .clone()
         .or_else(|| std::env::var_os("WARD_KEYS").map(Into::into));
     let keys = chosen.map(std::path::absolute).transpose()?;
+    keys.as_deref().map(run::named_file).transpose()?;
     let images = build(&ImageArgs {
         keys,
         debug_build: args.debug_build,

@@ -1,7 +1,8 @@
 //! Where the kernel's source comes from.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -83,6 +84,12 @@ fn given(path: &Path) -> Result<Source> {
         ))
     })?;
     if path.is_file() {
+        if !is_tarball(&path)? {
+            bail!(CannotStart(format!(
+                "{} is no tarball (tar, or tar packed by xz, gzip, bzip2 or zstd)",
+                path.display()
+            )));
+        }
         let sha256 = cache::digest(&path)?;
         return Ok(Source::Tarball { file: path, sha256 });
     }
@@ -99,6 +106,14 @@ fn given(path: &Path) -> Result<Source> {
         )));
     }
     Ok(Source::Directory(path))
+}
+
+/// By how it begins.
+fn is_tarball(path: &Path) -> Result<bool> {
+    let mut head = Vec::new();
+    File::open(path)?.take(512).read_to_end(&mut head)?;
+    let packed: [&[u8]; 4] = [b"\xfd7zXZ", b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd"];
+    Ok(packed.iter().any(|magic| head.starts_with(magic)) || head.get(257..262) == Some(b"ustar"))
 }
 
 fn download(dir: &Path) -> Result<PathBuf> {
@@ -151,7 +166,14 @@ mod tests {
         assert!(missing.contains("--source"), "{missing}");
         let other = given(&paths::root()).unwrap_err().to_string();
         assert!(other.contains("no kernel source"), "{other}");
-        let file = given(&paths::root().join("Cargo.toml")).unwrap();
-        assert!(matches!(file, Source::Tarball { sha256, .. } if sha256.len() == 64));
+        let text = given(&paths::root().join("Cargo.toml"))
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("no tarball"), "{text}");
+        let packed = std::env::temp_dir().join(format!("ward-tarball-{}", std::process::id()));
+        fs::write(&packed, b"\xfd7zXZ\0rest").unwrap();
+        let file = given(&packed);
+        fs::remove_file(&packed).unwrap();
+        assert!(matches!(file.unwrap(), Source::Tarball { sha256, .. } if sha256.len() == 64));
     }
 }

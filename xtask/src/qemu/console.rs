@@ -73,6 +73,22 @@ impl Drop for Guard {
     }
 }
 
+/// The command, ended by the kernel when this program is ended by a signal: nobody would drop the
+/// guard then. Where `setpriv` is missing it is as it was.
+fn with_us(command: &Command) -> Command {
+    let words = ["--pdeathsig", "KILL", "--"];
+    let found = Command::new("setpriv").args(words).arg("true").output();
+    let mut with = if found.is_ok_and(|output| output.status.success()) {
+        let mut with = Command::new("setpriv");
+        with.args(words).arg(command.get_program());
+        with
+    } else {
+        Command::new(command.get_program())
+    };
+    with.args(command.get_args());
+    with
+}
+
 /// How long a machine may go on talking after a line that says that it cannot go on.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -90,6 +106,7 @@ pub(crate) fn watch_until(
 ) -> Result<Console> {
     let start = Instant::now();
     let mut last_words: Option<Instant> = None;
+    let command = &mut with_us(command);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -2,11 +2,11 @@
 /*
  * A kernel that reads and writes any frame: /proc/ward_peek, whose offsets are physical addresses.
  *
- * It goes through the kernel's own mapping of all memory, as all of a kernel's code can. An access
- * that is refused is an error of the system call. At SEARCH a word is written, and then the number
+ * It goes through the kernel's own mapping of all memory, as all of a kernel's code can. A read
+ * that is refused is an error of the system call; a write is the plain store of a kernel that does
+ * not expect one. At SEARCH a word's complement is written, and then the number
  * read of how many words of all memory that can be read are the same but for their lower bits.
  */
-#include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
@@ -18,7 +18,8 @@
 /* Lower bits in which words differ that are looked for. */
 #define LOWER 0xfffULL
 
-static u64 wanted;
+/* The complement, so that what is looked for is not found here, or in a register of ours. */
+static u64 unwanted;
 
 /* Memory that the kernel has mapped, whoever has it now. */
 static bool memory(loff_t at, size_t size)
@@ -29,7 +30,7 @@ static bool memory(loff_t at, size_t size)
 static u64 search(void)
 {
 	u64 *copy = kmalloc(PAGE_SIZE, GFP_KERNEL), found = 0;
-	unsigned long pfn, last = max_pfn;
+	unsigned long pfn, last = pgdat_end_pfn(NODE_DATA(0));
 	size_t n;
 
 	if (!copy)
@@ -40,7 +41,7 @@ static u64 search(void)
 		if (copy_from_kernel_nofault(copy, pfn_to_kaddr(pfn), PAGE_SIZE))
 			continue;
 		for (n = 0; n < PAGE_SIZE / sizeof(*copy); n++)
-			found += !((copy[n] ^ wanted) & ~LOWER) && &wanted != (u64 *)pfn_to_kaddr(pfn) + n;
+			found += ((copy[n] ^ unwanted) | LOWER) == U64_MAX;
 		cond_resched();
 	}
 	memzero_explicit(copy, PAGE_SIZE);
@@ -73,18 +74,17 @@ static ssize_t peek_read(struct file *file, char __user *to, size_t size, loff_t
 static ssize_t peek_write(struct file *file, const char __user *from, size_t size, loff_t *pos)
 {
 	void *copy;
-	ssize_t err;
 
 	if (*pos == SEARCH)
-		return size == sizeof(wanted) && !copy_from_user(&wanted, from, size) ? size : -EINVAL;
+		return size == sizeof(unwanted) && !copy_from_user(&unwanted, from, size) ? size : -EINVAL;
 	if (!memory(*pos, size))
 		return -ENXIO;
 	copy = memdup_user(from, size);
 	if (IS_ERR(copy))
 		return PTR_ERR(copy);
-	err = copy_to_kernel_nofault(phys_to_virt(*pos), copy, size);
+	memcpy(phys_to_virt(*pos), copy, size);
 	kfree(copy);
-	return err ? err : size;
+	return size;
 }
 
 static loff_t peek_seek(struct file *file, loff_t to, int whence)

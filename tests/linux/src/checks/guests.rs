@@ -47,6 +47,12 @@ pub(crate) fn kvm(_: &Context, report: &mut Report) -> Result<()> {
         fs::metadata("/dev/kvm").is_ok(),
         "there is no /dev/kvm: does this kernel know Ward?"
     );
+    // Guests' clocks are this host's, whose kernel does not set it by itself.
+    let clock = Command::new("/bin/busybox")
+        .args(["hwclock", "-s", "-u"])
+        .status()
+        .context("cannot start busybox")?;
+    ensure!(clock.success(), "hwclock ended with {clock}");
     counters::remember()?;
     report.note(&format!("at the start: {}", counters::describe()?));
     Ok(())

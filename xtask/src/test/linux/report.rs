@@ -26,6 +26,9 @@ const KERNEL_TROUBLE: &[&str] = &[
 /// process. Linux has no way back from an external abort in a system call: it prints an oops, ends
 /// the process, and goes on.
 const TOUCHES: &str = "-syscall";
+/// What of that trouble those tests may make, and what the wanted panic prints.
+const WANTED_BY_TOUCH: &[&str] = &["Internal error: synchronous external abort", "Call trace:"];
+const WANTED_BY_PANIC: &[&str] = &["Kernel panic", "Call trace:"];
 /// What the kernel prints when it gives up.
 const PANIC: &str = "end Kernel panic";
 /// The first line of Ward's.
@@ -69,7 +72,9 @@ impl Trouble {
             self.touches = said.starts_with("begin ") && said.ends_with(TOUCHES);
             return None;
         }
-        let wanted = self.panics || self.touches && !line.contains(PANIC);
+        let one_of = |wanted: &[&str]| wanted.iter().any(|word| line.contains(word));
+        let wanted =
+            self.panics && one_of(WANTED_BY_PANIC) || self.touches && one_of(WANTED_BY_TOUCH);
         let trouble = KERNEL_TROUBLE.iter().any(|trouble| line.contains(trouble));
         (trouble && !wanted).then(|| format!("the kernel is in trouble: {line}"))
     }
@@ -233,6 +238,10 @@ mod tests {
         let report = read(&format!("{touch}{oops}{rest}"), &["a"]);
         assert_eq!((report.passed, report.wrong.len()), (1, 0));
         assert_eq!(read(&format!("{touch}{rest}{oops}"), &["a"]).wrong.len(), 1);
+        for other in ["WARNING: at x", "BUG: y", "Kernel panic - not syncing"] {
+            let report = read(&format!("{touch}[ 1] {other}\n{rest}"), &["a"]);
+            assert_eq!(report.wrong.len(), 1, "{other}");
+        }
     }
 
     #[test]

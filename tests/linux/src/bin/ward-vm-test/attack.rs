@@ -126,18 +126,39 @@ pub(crate) fn own(name: &str) -> Result<()> {
 /// Attacks the guest of another process, which says itself whether it is still well.
 pub(crate) fn other(name: &str, pid: &str) -> Result<()> {
     let pid: i32 = pid.parse().context("no process number")?;
-    match find(name)? {
-        How::Inside(_) => bail!("{name} takes a VMM of its own: leave the process number out"),
-        How::Outside(attack) => attack(&Target {
-            pid,
-            pages: guest_pages(pid)?,
-            touched: false,
-        }),
+    let How::Outside(attack) = find(name)? else {
+        bail!("{name} takes a VMM of its own: leave the process number out");
+    };
+    let family = children(pid)?.into_iter().chain([pid]);
+    for pid in family {
+        if let Some(pages) = guest_pages(pid)? {
+            return attack(&Target {
+                pid,
+                pages,
+                touched: false,
+            });
+        }
     }
+    bail!("neither process {pid} nor a child of it has a guest's memory")
 }
 
-/// Pages of the largest piece of memory of a process, evenly distributed.
-fn guest_pages(pid: i32) -> Result<Vec<usize>> {
+/// The processes that a process has started: `ward run` has one that is the VMM.
+fn children(parent: i32) -> Result<Vec<i32>> {
+    let is_child = |pid: &i32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let found = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        found.is_some_and(|found| found.trim() == parent.to_string())
+    };
+    let processes = std::fs::read_dir("/proc").context("cannot read /proc")?;
+    Ok(processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(is_child)
+        .collect())
+}
+
+/// Pages of the largest piece of memory of a process, evenly distributed, if that can be a guest's.
+fn guest_pages(pid: i32) -> Result<Option<Vec<usize>>> {
     let path = format!("/proc/{pid}/maps");
     let maps = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let largest = maps
@@ -150,10 +171,12 @@ fn guest_pages(pid: i32) -> Result<Vec<usize>> {
             line.contains(" rw").then_some((first, end - first))
         })
         .max_by_key(|(_, size)| *size);
-    let (start, size) = largest.context("the process has no memory")?;
-    ensure!(size >= LEAST, "process {pid} has no memory of a guest's");
-    let step = (size / OTHER_PAGES).next_multiple_of(PAGE);
-    Ok((start..start + size).step_by(step).collect())
+    Ok(largest
+        .filter(|(_, size)| *size >= LEAST)
+        .map(|(start, size)| {
+            let step = (size / OTHER_PAGES).next_multiple_of(PAGE);
+            (start..start + size).step_by(step).collect()
+        }))
 }
 
 /// Fails when these bytes, which the host has got hold of, hold a secret.

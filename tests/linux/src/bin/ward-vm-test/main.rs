@@ -37,7 +37,8 @@ usage: ward-vm-test COMMAND
   live STAGE|SEED       build a guest and work with it until killed; says each stage
   load NAME             many, pressure, balloon, migrate, normal
   race NAME             threads, processes
-  bench normal|protected  counts of the guest, for `cargo xtask bench --compare`
+  bench normal|protected  counts of the guest, for `cargo xtask bench --compare`; as a machine's
+                        first program it does those that ward.bench= names, and powers off
 
 The bundle is /bundle, or what WARD_BUNDLE names.";
 
@@ -45,6 +46,9 @@ The bundle is /bundle, or what WARD_BUNDLE names.";
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if std::process::id() == 1 {
+        bench::first();
+    }
     let done = match words[..] {
         ["attack", "list"] => {
             attack::names().for_each(|name| println!("{name}"));

@@ -61,7 +61,6 @@ pub(super) fn dev_mem_read(target: &Target) -> Result<()> {
 pub(super) fn module_read(target: &Target) -> Result<()> {
     let file = peek()?;
     let mut bytes = vec![0; PAGE];
-    // That it reads at all: the first frame of the kernel's own memory that iomem names.
     each_frame(target, |frame| {
         bytes.fill(0);
         if file.read_at(&mut bytes, frame).is_ok() {
@@ -83,26 +82,29 @@ pub(super) fn module_write(target: &Target) -> Result<()> {
 /// The module looks through all memory that the host can read for a secret: Ward's run page, the
 /// kernel's copies of registers, and whatever else a secret may have been left in.
 pub(super) fn module_search(guest: &Guest, _: &Target) -> Result<()> {
-    let word = protocol::secret(0);
-    // Some copy of something like it is where it may be, so that the search is known to find.
+    // Something that is where it may be, so that the search is known to find.
     let mut own = vec![0_u64; PAGE / 8];
-    own[7] = word ^ 1 << 63;
+    own[7] = KNOWN;
     std::hint::black_box(&own);
-    let found = guest.held(0, || search(word ^ 1 << 63))?;
+    let found = guest.held(0, || search(!KNOWN))?;
     ensure!(found > 0, "the search does not find what is there");
     own.fill(0);
     std::hint::black_box(&own);
-    let found = guest.held(0, || search(word))?;
+    let found = guest.held(0, || search(!protocol::secret(0)))?;
     ensure!(found == 0, "{found} words of the host's memory are secrets");
     Ok(())
 }
 
-/// How many words of all readable memory are this one but for their lower twelve bits.
-fn search(word: u64) -> Result<u64> {
+/// A word like no other.
+const KNOWN: u64 = 0x1357_9bdf_0246_8ace;
+
+/// How many words of all readable memory are the complement of this but for their lower twelve
+/// bits. The word itself must stand nowhere, or this program would be found.
+fn search(complement: u64) -> Result<u64> {
     let file = peek()?;
     // The module looks for what is written at this offset, which is no memory's.
     let command = 1_u64 << 62;
-    file.write_at(&word.to_ne_bytes(), command)
+    file.write_at(&complement.to_ne_bytes(), command)
         .context("the module does not search")?;
     let mut found = [0; 8];
     file.read_exact_at(&mut found, command)
