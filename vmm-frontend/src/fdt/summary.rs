@@ -50,9 +50,18 @@ pub fn summarise(tree: &[u8]) -> Option<Summary> {
     Some(summary)
 }
 
-/// The tree as its source; `None` when it is none.
+/// The tree as its source; `None` when it is none. What would command a terminal is escaped.
 pub fn source(tree: &[u8]) -> Option<String> {
-    Some(Fdt::new(tree).ok()?.to_string())
+    let text = Fdt::new(tree).ok()?.to_string();
+    let mut harmless = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\t' => harmless.push(letter),
+            _ if letter.is_control() => harmless.extend(letter.escape_default()),
+            _ => harmless.push(letter),
+        }
+    }
+    Some(harmless)
 }
 
 /// Counts a node that has addresses.
@@ -66,11 +75,12 @@ fn count(devices: &mut Vec<(String, usize)>, node: &FdtNode) {
     }
 }
 
-/// The first of the strings in `compatible`.
+/// The first of the strings in `compatible`, if it is one that a terminal may see.
 fn kind(node: &FdtNode) -> Option<String> {
     let property = node.property("compatible")?;
     let first = property.value().split(|&byte| byte == 0).next()?;
-    Some(std::str::from_utf8(first).ok()?.to_owned())
+    let plain = !first.is_empty() && first.iter().all(u8::is_ascii_graphic);
+    plain.then(|| String::from_utf8_lossy(first).into_owned())
 }
 
 /// The first address and size of a node below one with two cells for each.

@@ -44,6 +44,27 @@ fn without_a_pool_no_device_points_to_one() {
     assert!(!source.contains("memory-region") && !source.contains("reserved-memory"));
 }
 
+#[test]
+fn a_tree_of_somebody_else_commands_no_terminal() {
+    let evil = "a\u{1b}[2J\u{9b}31m";
+    let mut tree = FdtWriter::new().expect("a tree");
+    let root = tree.begin_node("").expect("a node");
+    let node = tree.begin_node("disk@1").expect("a node");
+    tree.property_string("compatible", evil)
+        .expect("a property");
+    tree.property_u32("reg", 1).expect("a property");
+    tree.end_node(node).expect("an end");
+    tree.end_node(root).expect("an end");
+    let tree = tree.finish().expect("a tree");
+    assert!(summarise(&tree).expect("readable").devices.is_empty());
+    let source = source(&tree).expect("readable");
+    assert!(source.contains("disk@1"), "{source:?}");
+    assert!(
+        !source.chars().any(|c| c.is_control() && c != '\n'),
+        "{source:?}"
+    );
+}
+
 /// The device tree compiler's opinion, where it is installed.
 #[test]
 fn dtc_finds_nothing_to_say() {
