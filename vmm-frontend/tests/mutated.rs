@@ -43,7 +43,7 @@ fn seeds_are_good() {
     let key = entries::key().public();
     let manifest = bundle::verify(&read("bundle/small"), &[key], &bundle::LIMITS).expect("good");
     assert_eq!(manifest.image_version, entries::SEED_VERSION);
-    for name in ["plain", "gzip", "zboot"] {
+    for name in ["plain", "gzip", "zboot", "zstd"] {
         kernel::parse(read(&format!("kernel/{name}"))).expect(name);
     }
     assert!(fdt::summarise(&read("tree/two-cpus")).is_some());
