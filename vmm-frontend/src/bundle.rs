@@ -226,7 +226,7 @@ pub fn verify(file: &[u8], trusted: &[PublicKey], limits: &Limits) -> Result<Man
     verify_with(file, trusted, limits, &mut |_, _| ())
 }
 
-/// [`verify`], which tells how far it is.
+/// [`verify()`], which tells how far it is.
 ///
 /// # Errors
 /// As there.
