@@ -143,8 +143,7 @@ impl Error {
     pub fn exit(&self) -> u8 {
         match self {
             Error::File { .. } => exit::FILE,
-            Error::Host(crate::vm::HostError::NotSigned) => exit::REFUSED,
-            Error::Host(_) => exit::HOST,
+            Error::Host(host) if !host.blames_the_guest() => exit::HOST,
             _ => exit::REFUSED,
         }
     }

@@ -134,6 +134,21 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// Whether another host, too, would refuse what was to be started.
+    pub fn blames_the_guest(&self) -> bool {
+        let bad = [
+            libc::EBADMSG,
+            libc::EKEYREJECTED,
+            libc::ENOKEY,
+            libc::EILSEQ,
+        ];
+        match self {
+            HostError::NotSigned | HostError::Outside { .. } => true,
+            HostError::Refused { errno, .. } => bad.contains(errno),
+            _ => false,
+        }
+    }
+
     /// What to do about it.
     pub fn remedy(&self) -> String {
         match self {
@@ -195,6 +210,9 @@ fn open_remedy(source: &io::Error, path: &std::path::Path) -> String {
              as root",
             path = path.display()
         ),
+        _ if source.raw_os_error() == Some(libc::ENOTTY) => {
+            "this file is no KVM: leave --kvm away, or name the device".into()
+        }
         _ => "see `dmesg | grep -i kvm`".into(),
     }
 }

@@ -168,6 +168,9 @@ fn refusals_are_told_apart() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 9);
+    let blames = |step, errno| HostError::Refused { step, errno }.blames_the_guest();
+    assert!(blames(Step::Manifest, libc::ENOKEY) && blames(Step::Verify, libc::EILSEQ));
+    assert!(!blames(Step::Image(0), libc::ENOMEM) && !HostError::NoWard.blames_the_guest());
 }
 
 #[test]

@@ -6,6 +6,10 @@
 //! restarts gets a new process, so nothing of its former life is left.
 
 mod args;
+#[cfg_attr(
+    not(target_arch = "aarch64"),
+    allow(dead_code, reason = "no KVM to run it")
+)]
 mod config;
 #[cfg(target_arch = "aarch64")]
 mod console;

@@ -174,3 +174,64 @@ pub fn die(status: u8, why: std::fmt::Arguments) -> ! {
     // SAFETY: ends the process, whatever its threads do.
     unsafe { libc::_exit(i32::from(status)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// Each fault in a process of its own, for it ends it: status and message.
+    #[test]
+    fn a_fault_says_whose_it_is() {
+        for (fault, status, message) in [
+            ("guest", exit::PRIVATE, "memory that it does not share"),
+            ("behind", exit::BUG, "a mistake of this program: signal 11"),
+            ("orphan", exit::STOPPED, "is gone"),
+        ] {
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            child.args([
+                "--exact",
+                "run::signals::tests::child",
+                "--ignored",
+                "--nocapture",
+            ]);
+            let output = child.env("WARD_TEST_FAULT", fault).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(
+                output.status.code(),
+                Some(i32::from(status)),
+                "{fault}: {said}"
+            );
+            assert!(said.contains(message), "{fault}: {said}");
+        }
+    }
+
+    #[test]
+    #[ignore = "dies; run by a_fault_says_whose_it_is"]
+    fn child() {
+        let Ok(fault) = std::env::var("WARD_TEST_FAULT") else {
+            return;
+        };
+        Watch::new().unwrap().become_vmm();
+        let (none, flags) = (
+            std::ptr::null_mut(),
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        );
+        // SAFETY: new memory, wherever there is room; it can be neither read nor written.
+        let page = unsafe { libc::mmap(none, 8192, libc::PROT_NONE, flags, -1, 0) }.cast::<u8>();
+        guest_memory(std::iter::once((page as usize, 4096)));
+        let at = match fault.as_str() {
+            "guest" => 4095,
+            "behind" => 4096,
+            _ => {
+                // SAFETY: takes a number; the handler ends the process.
+                unsafe { libc::raise(libc::SIGUSR1) };
+                return;
+            }
+        };
+        // SAFETY: inside the mapping.
+        let byte = unsafe { page.add(at) };
+        // SAFETY: faults, which is what is looked for; nothing is made of the value.
+        unsafe { byte.read_volatile() };
+    }
+}

@@ -9,15 +9,19 @@ use crate::args::Output;
 use serde_json::json;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 use vmm_frontend::bundle;
 use vmm_frontend::control::{Claim, Request, answer};
 use vmm_frontend::event_loop::EventLoop;
 use vmm_frontend::keys::PublicKey;
 use vmm_frontend::sandbox::{Filter, Thread};
-use vmm_frontend::vm::{Board, Ending, Host, HostError, Mode, Outcome, Running, Stop, Vm};
+use vmm_frontend::vm::{Board, Ending, Host, HostError, Mode, Outcome, Payload, Running, Stop, Vm};
 use vmm_frontend::{Error, exit, terminal};
+
+/// How long the user waits without a word.
+const LOOK: Duration = Duration::from_secs(2);
 
 pub fn run(
     config: &Config,
@@ -33,8 +37,16 @@ pub fn run(
         Protection::Unverified => Mode::Unverified,
         Protection::None => Mode::Normal,
     };
-    greet(config, console, claim, payload.vcpus, payload.ram_bytes());
+    if config.protection == Protection::Unverified {
+        eprintln!(
+            "ward: NOT VERIFIED: nobody checks what starts, so this host chose all of it; only its memory is \
+             kept from the host, by KVM"
+        );
+    }
+    let patience = Patience::new(&payload);
     let mut vm = Vm::build(&host, &payload, mode).map_err(|error| explain(error, config))?;
+    drop(patience);
+    greet(config, console, claim, payload.vcpus, payload.ram_bytes());
     let mut facts = Facts::new(config, claim, &payload, &vm);
     drop(payload);
     signals::guest_memory(vm.memory().iter().filter_map(|region| {
@@ -163,16 +175,29 @@ impl Sandboxes {
     }
 }
 
+/// Says that something is going on, when it takes longer than a look.
+struct Patience(#[allow(dead_code, reason = "its end is the message")] mpsc::Sender<()>);
+
+impl Patience {
+    fn new(payload: &Payload) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let bytes: usize = payload.pieces.iter().map(|piece| piece.bytes.len()).sum();
+        std::thread::spawn(move || {
+            if receiver.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!(
+                    "ward: {} MiB are put into place and verified ...",
+                    bytes >> 20
+                );
+            }
+        });
+        Patience(sender)
+    }
+}
+
 /// Says what starts, and how to get out of it.
 fn greet(config: &Config, console: &ConsoleFiles, claim: &Claim, cpus: u32, ram: u64) {
     let protection = config.protection.name();
     let plural = if cpus == 1 { "" } else { "s" };
-    if config.protection == Protection::Unverified {
-        eprintln!(
-            "ward: NOT VERIFIED: nobody checks what starts, so this host chose all of it; only its memory is \
-             kept from the host, by KVM"
-        );
-    }
     if console.terminal {
         eprintln!(
             "ward: {} starts: {protection}, {cpus} CPU{plural}, {} MiB. {}",
