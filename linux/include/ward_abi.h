@@ -80,6 +80,7 @@
 #define WARD_EXIT_CALL                   9
 #define WARD_EXIT_POOL                   10
 #define WARD_EXIT_SERROR                 11
+#define WARD_EXIT_RELINQUISH             12
 
 /* Flags of a run's input */
 #define WARD_IN_INJECT_ABORT             1

@@ -3,6 +3,7 @@
 
 use hyp_core::abi::calls::info;
 use hyp_core::abi::run::{FP_OFFSET, FP_WORDS, REGS_OFFSET, RunIn, RunOut, exit, in_flags, sync};
+use hyp_core::abi::smccc::{KVM_MEM_RELINQUISH, KVM_MEM_SHARE};
 use hyp_core::abi::{Call, Error};
 use std::sync::Arc;
 use ward_tests::fake::{Hook, StdSched, Step};
@@ -585,4 +586,55 @@ fn a_lazy_window_shows_where_the_vcpu_is_and_the_rest_when_asked() {
     };
     assert_eq!(scene.run(vm, 0, &[load]), Ok(exit::MMIO));
     assert_eq!(register(&scene, vm, 5), Some(7));
+}
+
+#[test]
+fn a_guest_gives_a_page_back() {
+    let scene = Scene::default();
+    let vm = scene.protected(1);
+    let ask = |function: u32, page: u64| {
+        let reason = scene.run(vm, 0, &[Step::Hvc([function.into(), page << 12, 0, 0])]);
+        let x0 = scene.world.inner().spec.vcpu(vm as u16, 0).x[0] as i64;
+        (reason.expect("runs"), x0)
+    };
+    let (pfn, shared) = (
+        scene.map(vm, PAGE, 0).expect("mapped"),
+        scene.map(vm, PAGE + 1, 0).expect("mapped"),
+    );
+    assert_eq!(scene.run(vm, 0, &[store(PAGE)]), Ok(exit::IRQ));
+    assert_eq!(scene.load(pfn << 12), None);
+    assert_eq!(ask(KVM_MEM_RELINQUISH, PAGE), (exit::RELINQUISH, 0));
+    assert_eq!(scene.out(vm, 0, IPA), PAGE << 12);
+    // The host has it, without what was in it, and can give it again.
+    assert_eq!(scene.load(pfn << 12), Some(0));
+    assert_eq!(scene.run(vm, 0, &[store(PAGE)]), Ok(exit::MEMORY));
+    let again = [vm, PAGE << 12, pfn << 12, 0, 3];
+    assert!(scene.call(Call::VmMap, &again).is_ok());
+    // Not what is shared, nor what is no memory; what is not there is the host's already.
+    assert_eq!(ask(KVM_MEM_SHARE, PAGE + 1), (exit::IRQ, 0));
+    assert_eq!(ask(KVM_MEM_RELINQUISH, PAGE + 1), (exit::IRQ, -3));
+    assert_eq!(scene.load(shared << 12), Some(0));
+    assert_eq!(ask(KVM_MEM_RELINQUISH, Plan::MMIO_PAGE), (exit::IRQ, -3));
+    assert_eq!(ask(KVM_MEM_RELINQUISH, PAGE + 2), (exit::IRQ, 0));
+    scene.check();
+}
+
+#[test]
+fn a_page_of_a_block_is_given_back_alone() {
+    let scene = Scene::default();
+    let vm = scene.protected(1);
+    let block = (Plan::RAM_PAGE & !511) + 512;
+    let pfn = scene.map(vm, block, 9).expect("mapped");
+    while scene.call(Call::VmReclaimPool, &[vm]).is_ok() {}
+    let call = Step::Hvc([KVM_MEM_RELINQUISH.into(), (block + 3) << 12, 0, 0]);
+    assert_eq!(scene.run(vm, 0, &[call]), Ok(exit::POOL));
+    scene
+        .call(Call::VmDonate, &[vm, scene.frame() << 12, 1])
+        .expect("donated");
+    assert_eq!(scene.run(vm, 0, &[]), Ok(exit::RELINQUISH));
+    for n in [0, 2, 4, 511] {
+        assert_eq!(scene.load((pfn + n) << 12), None);
+    }
+    assert_eq!(scene.load((pfn + 3) << 12), Some(0));
+    scene.check();
 }

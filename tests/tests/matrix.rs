@@ -3,7 +3,7 @@
 
 use hyp_core::abi::Call;
 use hyp_core::abi::Error;
-use hyp_core::abi::smccc::{KVM_MEM_SHARE, KVM_MEM_UNSHARE};
+use hyp_core::abi::smccc::{KVM_MEM_RELINQUISH, KVM_MEM_SHARE, KVM_MEM_UNSHARE};
 use hyp_core::addr::Pfn;
 use hyp_core::memory::FrameState;
 use hyp_core::memory::matrix::{MATRIX, Operation, Outcome, STATES, State};
@@ -197,15 +197,15 @@ impl Stage {
                 );
                 self.outcome(pfn, state, result)
             }
-            Operation::Share | Operation::Unshare => {
+            Operation::Share | Operation::Unshare | Operation::Relinquish => {
                 let mappers = scene.world.fake.state().tables.mappers(pfn);
                 if !mappers.iter().any(|(vm, _)| u64::from(*vm) == self.own) {
                     return Outcome::NoName;
                 }
-                let function = if operation == Operation::Share {
-                    KVM_MEM_SHARE
-                } else {
-                    KVM_MEM_UNSHARE
+                let function = match operation {
+                    Operation::Share => KVM_MEM_SHARE,
+                    Operation::Unshare => KVM_MEM_UNSHARE,
+                    _ => KVM_MEM_RELINQUISH,
                 };
                 let done = self.guest(self.own, function, page);
                 // A guest's refusal has a number of its own.

@@ -2,7 +2,9 @@
 //! able to tell them apart.
 
 use hyp_core::abi::Call;
-use hyp_core::abi::smccc::{KVM_MEM_SHARE, KVM_MEM_UNSHARE, KVM_MMIO_GUARD, psci};
+use hyp_core::abi::smccc::{
+    KVM_MEM_RELINQUISH, KVM_MEM_SHARE, KVM_MEM_UNSHARE, KVM_MMIO_GUARD, psci,
+};
 use ward_tests::fake::Step;
 use ward_tests::harness::{Plan, Rng, Scene, Shape};
 use ward_tests::spec::SGI1R_WRITE;
@@ -19,7 +21,7 @@ fn steps(rng: &mut Rng, mut hidden: impl FnMut() -> u64) -> Vec<Step> {
         .map(|_| {
             // Secrets live in x8..x30; x0..x7 are for what is said.
             let rt = 8 + rng.below(23) as u8;
-            match rng.below(18) {
+            match rng.below(19) {
                 0..4 => Step::Store {
                     ipa: secret(rng),
                     rt,
@@ -49,6 +51,7 @@ fn steps(rng: &mut Rng, mut hidden: impl FnMut() -> u64) -> Vec<Step> {
                 13 => Step::Wfi,
                 14 => Step::Sysreg(SGI1R_WRITE, rng.next()),
                 15 => Step::Hvc([psci::VERSION.into(), 0, 0, 0]),
+                17 => Step::Hvc([KVM_MEM_RELINQUISH.into(), secret(rng) & !0xfff, 0, 0]),
                 16 => Step::Hvc([KVM_MMIO_GUARD.into(), (0xb_000 + rng.below(4)) << 12, 0, 0]),
                 _ => Step::Irq,
             }

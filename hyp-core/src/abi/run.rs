@@ -235,4 +235,7 @@ pub mod exit {
     /// An SError interrupted the guest; the host decides whether the guest takes one (VSE). Shows
     /// nothing.
     pub const SERROR: u64 = 11;
+    /// The guest gave a page of its memory back, which is the host's again: ipa. What it touches
+    /// there next is an exit for memory.
+    pub const RELINQUISH: u64 = 12;
 }

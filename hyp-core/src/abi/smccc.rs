@@ -34,6 +34,8 @@ pub const KVM_MEM_SHARE: u32 = 0xc600_0003;
 pub const KVM_MEM_UNSHARE: u32 = 0xc600_0004;
 /// pKVM's `MMIO_GUARD`: declares one page as emulated device memory.
 pub const KVM_MMIO_GUARD: u32 = 0xc600_0007;
+/// pKVM's `MEM_RELINQUISH` (Android's kernel): gives one page back to the host, zeroed.
+pub const KVM_MEM_RELINQUISH: u32 = 0xc600_0009;
 
 /// PSCI functions, DEN0022 table 5. The 64-bit forms have bit 30 set.
 pub mod psci {

@@ -57,6 +57,8 @@ pub enum Operation {
     Share,
     /// The VM ends that.
     Unshare,
+    /// The VM gives the frame it sees at an IPA back.
+    Relinquish,
     /// The host reclaims the frame from the VM, powered off.
     Reclaim,
     /// The host accesses the address.
@@ -89,7 +91,7 @@ const BAD: Outcome = Refused(Error::BadAddress);
 
 /// Outcomes by operation (rows) and state (columns of [`STATES`]).
 #[rustfmt::skip]
-pub const MATRIX: [(Op, [Outcome; 11]); 10] = [
+pub const MATRIX: [(Op, [Outcome; 11]); 11] = [
     // operation        HostIdle            HostPinned           HostLent          HostBoth          Hyp     OwnPrivate           OwnShared            OtherPrivate  OtherShared  Device   HypDevice
     (Op::TakeForHyp, [To(S::Hyp),        DENIED,              DENIED,           DENIED,           DENIED, DENIED,              DENIED,              DENIED,       DENIED,      BAD,     BAD]),
     (Op::TakeForVm,  [To(S::OwnPrivate), DENIED,              DENIED,           DENIED,           DENIED, DENIED,              DENIED,              DENIED,       DENIED,      BAD,     BAD]),
@@ -99,6 +101,7 @@ pub const MATRIX: [(Op, [Outcome; 11]); 10] = [
     (Op::MapIo,      [BAD,               BAD,                 BAD,              BAD,              BAD,    BAD,                 BAD,                 BAD,          BAD,         Allowed, BAD]),
     (Op::Share,      [NoName,            NoName,              NoName,           NoName,           NoName, To(S::OwnShared),    DENIED,              NoName,       NoName,      NoName,  NoName]),
     (Op::Unshare,    [NoName,            NoName,              NoName,           NoName,           NoName, DENIED,              To(S::OwnPrivate),   NoName,       NoName,      NoName,  NoName]),
+    (Op::Relinquish, [NoName,         NoName,              NoName,           NoName,           NoName, To(S::HostIdle),     DENIED,              NoName,       NoName,      NoName,  NoName]),
     (Op::Reclaim,    [Passed,            Passed,              Passed,           Passed,           Passed, To(S::HostIdle),     To(S::HostIdle),     Passed,       Passed,      BAD,     BAD]),
     (Op::HostAccess, [Allowed,           Allowed,             Allowed,          Allowed,          Abort,  Abort,               Allowed,             Abort,        Allowed,     Allowed, Abort]),
 ];

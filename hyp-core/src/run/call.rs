@@ -4,10 +4,10 @@ use super::abort::GUARDED;
 use super::{Next, Running};
 use crate::abi::run::{Exit, exit};
 use crate::abi::smccc::{NOT_SUPPORTED, psci};
-use crate::addr::{Ipa, PAGE_SIZE, VcpuId};
+use crate::addr::{Ipa, PAGE_SIZE, Size, VcpuId};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
-use crate::stage2::MapError;
+use crate::stage2::{MapError, UnmapError};
 use crate::vcpu::guest_call::{self, Action, Caller, KVM_INVALID};
 use crate::vcpu::pending::Pending;
 use crate::vcpu::trng;
@@ -22,6 +22,8 @@ enum Done {
     Refused,
     /// The page is not there yet: the host provides it and the call is made again.
     Missing(Ipa),
+    /// It is so now, and the host hears of the page that it got.
+    Given(Ipa),
     /// The VM's pool is empty: the host donates and the call is made again.
     Pool,
 }
@@ -92,6 +94,10 @@ impl<M: Machine> Ward<M> {
             }
             Action::Unshare(ipa) => {
                 let done = self.change_share(order, running, ipa, false);
+                self.settle(running, done)
+            }
+            Action::Relinquish(ipa) => {
+                let done = self.relinquish(order, running, ipa);
                 self.settle(running, done)
             }
             Action::MmioGuard(ipa) => {
@@ -200,6 +206,35 @@ impl<M: Machine> Ward<M> {
         done.unwrap_or(Done::Refused)
     }
 
+    /// MEM_RELINQUISH: a page of the guest's own, that it does not share, becomes the host's,
+    /// zeroed. One that is not there is the host's already.
+    fn relinquish(
+        &self,
+        order: &mut Order<'_, level::Top>,
+        running: &Running<M>,
+        ipa: Ipa,
+    ) -> Done {
+        let number = u64::from(running.vm.0);
+        let done = self.with_vm(order, number, |vm, order| {
+            if !vm.is_signed_ram(ipa, PAGE_SIZE) {
+                return Ok(Done::Refused);
+            }
+            let pool = vm.pool.len();
+            let frame = match vm.stage2.can_unmap(&self.machine, pool, ipa, Size::Page) {
+                Ok(leaf) => leaf.frame,
+                Err(UnmapError::NoTables(_)) => return Ok(Done::Pool),
+                Err(_) => return Ok(Done::Yes),
+            };
+            match self.memory.lock(order).0.owned_by(frame, vm.id) {
+                Some((_, false)) => {}
+                _ => return Ok(Done::Refused),
+            }
+            self.reclaim(order, vm, ipa, Size::Page);
+            Ok(Done::Given(ipa))
+        });
+        done.unwrap_or(Done::Refused)
+    }
+
     /// MMIO_GUARD: the guest says that a page outside its memory is emulated device memory.
     fn guard(&self, vm: &mut Vm<M>, ipa: Ipa) -> Done {
         if vm.is_signed_ram(ipa, PAGE_SIZE) {
@@ -227,6 +262,15 @@ impl<M: Machine> Ward<M> {
             Done::Yes => {
                 context.x[0] = psci::SUCCESS;
                 return Next::Resume;
+            }
+            Done::Given(ipa) => {
+                context.x[0] = psci::SUCCESS;
+                let out = Exit {
+                    reason: exit::RELINQUISH,
+                    ipa: ipa.as_u64(),
+                    ..Exit::default()
+                };
+                return running.exit(out, Pending::Nothing);
             }
             Done::Refused => {
                 context.x[0] = KVM_INVALID;

@@ -136,6 +136,13 @@ pub const DISCLOSURE: &[Row] = &[
         what: "An SError interrupted the guest; the host decides whether the guest takes one.",
         ..NOTHING
     },
+    Row {
+        reason: exit::RELINQUISH,
+        name: "relinquish",
+        what: "The guest gave a page of memory back: it is zeroed and the host's.",
+        ipa: PAGE,
+        ..NOTHING
+    },
 ];
 
 impl Row {

@@ -39,6 +39,8 @@ pub enum Action {
     Unshare(Ipa),
     /// Treat this page as emulated device memory.
     MmioGuard(Ipa),
+    /// Give this page back to the host; `x0` becomes SUCCESS or [`KVM_INVALID`].
+    Relinquish(Ipa),
     /// TRNG_RND: [`trng::answer`].
     Random {
         /// How many.
@@ -79,7 +81,8 @@ const KVM_BITMAP: u64 = 1 << (smccc::KVM_FEATURES & 0x1f)
     | 1 << (smccc::KVM_MEMINFO & 0x1f)
     | 1 << (smccc::KVM_MEM_SHARE & 0x1f)
     | 1 << (smccc::KVM_MEM_UNSHARE & 0x1f)
-    | 1 << (smccc::KVM_MMIO_GUARD & 0x1f);
+    | 1 << (smccc::KVM_MMIO_GUARD & 0x1f)
+    | 1 << (smccc::KVM_MEM_RELINQUISH & 0x1f);
 
 /// Functions that SMCCC_ARCH_FEATURES says are there. The workarounds are not: they are EL3
 /// firmware's, and a guest that needs none learns so from CSV2 and CSV3 in its ID registers.
@@ -147,6 +150,7 @@ fn kvm(id: u32, args: Args) -> Option<Action> {
         smccc::KVM_MEM_SHARE => page(Action::Share),
         smccc::KVM_MEM_UNSHARE => page(Action::Unshare),
         smccc::KVM_MMIO_GUARD => page(Action::MmioGuard),
+        smccc::KVM_MEM_RELINQUISH => page(Action::Relinquish),
         _ => return None,
     })
 }

@@ -217,7 +217,13 @@ impl<M: Machine> Ward<M> {
     }
 
     /// A protected VM's frames go back to the host: unmapped and invalidated, zeroed, given (I5).
-    fn reclaim(&self, order: &mut Order<'_, level::Vm>, vm: &mut Vm<M>, ipa: Ipa, size: Size) {
+    pub(crate) fn reclaim(
+        &self,
+        order: &mut Order<'_, level::Vm>,
+        vm: &mut Vm<M>,
+        ipa: Ipa,
+        size: Size,
+    ) {
         let leaf = vm.stage2.unmap(&self.machine, &mut vm.pool, ipa, size);
         let range = Range {
             first: leaf.frame,

@@ -17,10 +17,13 @@ impl Spec {
         match x[0] as u32 {
             smccc::SMCCC_VERSION => returns(smccc::SMCCC_1_2),
             smccc::VENDOR_UID => returns(u64::from(smccc::KVM_UID[0])),
-            smccc::KVM_FEATURES => returns(1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7),
+            smccc::KVM_FEATURES => returns(1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 9),
             smccc::KVM_MEMINFO if x[1] | x[2] | x[3] != 0 => returns(KVM_INVALID),
             smccc::KVM_MEMINFO => returns(4096),
-            id @ (smccc::KVM_MEM_SHARE | smccc::KVM_MEM_UNSHARE | smccc::KVM_MMIO_GUARD) => {
+            id @ (smccc::KVM_MEM_SHARE
+            | smccc::KVM_MEM_UNSHARE
+            | smccc::KVM_MMIO_GUARD
+            | smccc::KVM_MEM_RELINQUISH) => {
                 if !x[1].is_multiple_of(4096)
                     || x[1] >> self.setup.ipa_bits != 0
                     || x[2] | x[3] != 0
@@ -30,6 +33,7 @@ impl Spec {
                 match id {
                     smccc::KVM_MEM_SHARE => self.share(vm, page, true),
                     smccc::KVM_MEM_UNSHARE => self.share(vm, page, false),
+                    smccc::KVM_MEM_RELINQUISH => self.relinquish(vm, vcpu, page, seen),
                     _ => self.guard(vm, vcpu, page, seen),
                 }
             }
@@ -84,6 +88,35 @@ impl Spec {
             }
             _ => Flow::Call(KVM_INVALID),
         }
+    }
+
+    /// A page of the VM's own that it does not share is the host's again.
+    fn relinquish(&mut self, vm: u16, vcpu: u64, page: u64, seen: &Seen<'_>) -> Flow {
+        let at = self.vcpu(vm, vcpu).at;
+        let it = &self.vms[&vm];
+        if !it.is_ram(page) {
+            return Flow::Call(KVM_INVALID);
+        }
+        let Some(mapped) = it.maps.get(&page).copied() else {
+            return Flow::Call(0);
+        };
+        let poor = mapped.block && seen.vm_pool.min(seen.vm_pool_after) == 0;
+        if poor && seen.stopped == Some(at) && seen.x[1] == exit::POOL {
+            return Flow::Exit(Exit::of(exit::POOL), Open::Nothing);
+        }
+        if self.owners.get(&mapped.pfn) != Some(&Owner::Vm(vm, page, false)) {
+            return Flow::Call(KVM_INVALID);
+        }
+        if let Some(it) = self.vms.get_mut(&vm) {
+            it.split(page);
+            it.maps.remove(&page);
+        }
+        self.give_back(mapped.pfn);
+        let out = Exit {
+            ipa: page * 4096,
+            ..Exit::of(exit::RELINQUISH)
+        };
+        Flow::CallExit(0, out)
     }
 
     /// A guard is a mark on a page outside RAM; making it may need a table page.

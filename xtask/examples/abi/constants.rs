@@ -37,7 +37,7 @@ const RUN: &str = include_str!("../../../hyp-core/src/abi/run.rs");
 /// All groups.
 pub(super) const GROUPS: &[Group] = &[
     group!("EXIT", "Reasons for which a run returns", RUN exit:
-        IRQ WAIT MMIO MEMORY CPU_ON CPU_OFF SYSTEM_OFF SYSTEM_RESET SYSREG CALL POOL SERROR),
+        IRQ WAIT MMIO MEMORY CPU_ON CPU_OFF SYSTEM_OFF SYSTEM_RESET SYSREG CALL POOL SERROR RELINQUISH),
     group!("IN", "Flags of a run's input", RUN in_flags: INJECT_ABORT INJECT_UNDEF REGS_DIRTY RETRY LAZY ALL),
     group!("SYNC", "What `vcpu_sync` moves", RUN sync: SHOW_REGS SHOW_FP TAKE_FP),
     group!("VM_STATE", "States of a VM", CALLS vm_state: UNUSED READY VERIFIED POWER_OFF),

@@ -22,11 +22,11 @@ fn every_reason_has_one_row_in_order() {
         assert_eq!(row.reason, n as u64);
         assert!(!row.name.is_empty() && !row.what.is_empty());
     }
-    assert_eq!(DISCLOSURE.len() as u64, exit::SERROR + 1);
+    assert_eq!(DISCLOSURE.len() as u64, exit::RELINQUISH + 1);
 }
 
 /// The promise, written out a second time: reason, ipa, size, write, value, arg1, esr.
-const SHOWN: [[u64; 7]; 12] = [
+const SHOWN: [[u64; 7]; 13] = [
     [exit::IRQ, 0, 0, 0, 0, 0, 0],
     [exit::WAIT, 0, 1, 0, 0, 0, 0],
     [exit::MMIO, u64::MAX, 15, 1, u64::MAX, 0, 0],
@@ -39,6 +39,7 @@ const SHOWN: [[u64; 7]; 12] = [
     [exit::CALL, 0, 0, 0, 0, 0, 0],
     [exit::POOL, 0, 0, 0, 0, 0, 0],
     [exit::SERROR, 0, 0, 0, 0, 0, 0],
+    [exit::RELINQUISH, 0xffff_ffff_ffff_f000, 0, 0, 0, 0, 0],
 ];
 
 #[test]

@@ -36,7 +36,7 @@ fn discovery() {
     }
     let uid = Action::Return([0xb66f_b428, 0xe911_c52e, 0x564b_caa9, 0x743a_004d]);
     assert_eq!(call([0x8600_ff01, 0, 0, 0]), uid);
-    assert_eq!(call([0x8600_0000, 0, 0, 0]), value(0b1001_1101));
+    assert_eq!(call([0x8600_0000, 0, 0, 0]), value(0b10_1001_1101));
 }
 
 #[test]
@@ -142,6 +142,7 @@ fn sharing_takes_one_page() {
         (0xc600_0003, Action::Share(page(ipa))),
         (0xc600_0004, Action::Unshare(page(ipa))),
         (0xc600_0007, Action::MmioGuard(page(ipa))),
+        (0xc600_0009, Action::Relinquish(page(ipa))),
     ] {
         assert_eq!(call([id, ipa, 0, 0]), action);
         for regs in [

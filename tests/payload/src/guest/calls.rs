@@ -23,6 +23,7 @@ pub(super) fn run(report: &mut Report) {
     report.check("kvm-uid-and-features", kvm());
     report.check("share-and-unshare", share());
     report.check("share-wrong", share_wrong());
+    report.check("mem-relinquish", relinquish());
     report.check("trng", random());
 }
 
@@ -128,7 +129,7 @@ fn kvm() -> Result<(), Wrong> {
         same("UID", *found, u64::from(expected))?;
     }
     let features = hvc1(smccc::KVM_FEATURES, 0);
-    for bit in [0, 2, 3, 4, 7] {
+    for bit in [0, 2, 3, 4, 7, 9] {
         holds("feature bit", features >> bit & 1 == 1)?;
     }
     same("MEMINFO", hvc1(smccc::KVM_MEMINFO, 0), 4096)
@@ -170,6 +171,22 @@ fn share() -> Result<(), Wrong> {
         0,
     )?;
     same("MEM_UNSHARE of it", hvc1(smccc::KVM_MEM_UNSHARE, absent), 0)
+}
+
+fn relinquish() -> Result<(), Wrong> {
+    let (page, shared) = (SPARE + 0x81_0000, SPARE + 0x81_1000);
+    let give = |address| hvc1(smccc::KVM_MEM_RELINQUISH, address);
+    memory::poke(page, TO_HOST);
+    same("MEM_RELINQUISH", give(page), 0)?;
+    same("MEM_RELINQUISH of what is gone", give(page), 0)?;
+    same("a new page", memory::peek(page), 0)?;
+    same("MEM_SHARE", hvc1(smccc::KVM_MEM_SHARE, shared), 0)?;
+    same("MEM_RELINQUISH of a shared page", give(shared), INVALID)?;
+    same("MEM_UNSHARE", hvc1(smccc::KVM_MEM_UNSHARE, shared), 0)?;
+    for address in [page + 8, NOWHERE, protocol::MMIO, u64::MAX << 12, 1 << 52] {
+        same("MEM_RELINQUISH", give(address), INVALID)?;
+    }
+    Ok(())
 }
 
 fn share_wrong() -> Result<(), Wrong> {

@@ -206,6 +206,18 @@ impl Vm {
             exit::CPU_OFF => self.state.lock().on[vcpu] = false,
             exit::SYSREG => self.system_register(vcpu, &out),
             exit::POOL => vm::donate(self.id, 8)?,
+            exit::RELINQUISH => {
+                let Some(frame) = self.frame_of(out.ipa) else {
+                    fail!("a page given back that was never given: {:#x}", out.ipa)
+                };
+                same!(
+                    memory::peek(frame),
+                    0,
+                    "the first word of a page given back"
+                );
+                self.came_back(frame);
+                pages::give(frame, 1);
+            }
             exit::WAIT | exit::SYSTEM_OFF | exit::SYSTEM_RESET | exit::CALL | exit::SERROR => {}
             _ => fail!("an exit for reason {reason}, which the interface does not name"),
         }
