@@ -1,5 +1,7 @@
 use super::*;
 use crate::layout::KernelShape;
+use dtoolkit::fdt::Fdt;
+use dtoolkit::{Node, Property};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -63,6 +65,36 @@ fn a_tree_of_somebody_else_commands_no_terminal() {
         !source.chars().any(|c| c.is_control() && c != '\n'),
         "{source:?}"
     );
+}
+
+/// What Linux and the device tree compiler rely on, seen without them.
+#[test]
+fn nodes_are_named_by_their_addresses_and_point_to_nodes() {
+    let tree = build(&layout(4, 512), "").expect("a tree");
+    let tree = Fdt::new(&tree).expect("readable");
+    let mut nodes = vec![tree.root()];
+    let mut handles = Vec::new();
+    let mut pointers = Vec::new();
+    while let Some(node) = nodes.pop() {
+        let words = |name: &str| -> Option<Vec<u32>> {
+            let value = node.property(name)?;
+            let words = value.value().as_chunks::<4>().0.iter();
+            Some(words.map(|word| u32::from_be_bytes(*word)).collect())
+        };
+        let name = node.name().to_owned();
+        let first = words("reg").map(|reg| if reg.len() > 1 { reg[1] } else { reg[0] });
+        let named = name.split_once('@').map(|(_, address)| address.to_owned());
+        assert_eq!(first.map(|address| format!("{address:x}")), named, "{name}");
+        handles.extend(words("phandle").unwrap_or_default());
+        for name in ["interrupt-parent", "memory-region", "clocks"] {
+            pointers.extend(words(name).unwrap_or_default());
+        }
+        pointers.extend(words("gpios").map(|gpios| gpios[0]));
+        let cells = words("interrupts").unwrap_or_default();
+        assert!(cells.len().is_multiple_of(3), "{name}");
+        nodes.extend(node.children());
+    }
+    assert!(pointers.len() > 20 && pointers.iter().all(|to| handles.contains(to)));
 }
 
 /// The device tree compiler's opinion, where it is installed.
