@@ -149,6 +149,9 @@ pub fn enter(context: &mut Context) -> Trap {
         if Esr::new(esr).class() == Class::Fp && take_fp(context, cpu) {
             continue;
         }
+        if Esr::new(esr).class() == Class::Sys64 && gic::answer(context, Esr::new(esr)) {
+            continue;
+        }
         if let Some(hpfar) = fault_page(Esr::new(esr), far) {
             return Trap::Sync { esr, far, hpfar };
         }

@@ -4,13 +4,16 @@
 //! timer's is a guest's to deactivate. Combinations that the architecture calls UNPREDICTABLE do
 //! not reach hardware.
 
+mod common;
+pub use common::{Common, Interface};
+
 use crate::abi::MAX_LIST_REGISTERS;
 use crate::abi::run::Gic;
 use core::mem::offset_of;
 
-/// `ICH_HCR_EL2`: En to VGrp1DIE, vSGIEOICount, TDIR and EOIcount. Not TC, TALL0, TALL1 and TSEI:
+/// `ICH_HCR_EL2`: En to VGrp1DIE, vSGIEOICount, TC, TDIR and EOIcount. Not TALL0, TALL1 and TSEI:
 /// they trap registers that nobody emulates. Not DVIM: Ward has no direct injection.
-const HCR: u64 = 0xff | 1 << 8 | 1 << 14 | 0x1f << 27;
+const HCR: u64 = 0xff | 1 << 8 | 1 << 10 | 1 << 14 | 0x1f << 27;
 /// `ICH_VMCR_EL2`: VPMR, VBPR0, VBPR1, VEOIM, VCBPR, VFIQEn, VAckCtl, VENG1, VENG0.
 const VMCR: u64 = 0xffff_ffff & !(0xff << 10) & !(0xf << 5);
 /// `ICH_AP0R<n>_EL2`, `ICH_AP1R<n>_EL2`.

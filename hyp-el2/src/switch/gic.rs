@@ -4,10 +4,44 @@
 use crate::cpu::{Features, get, get_pair, set};
 use crate::percpu;
 use hyp_core::abi::run::Gic;
+use hyp_core::vcpu::context::Context;
+use hyp_core::vcpu::esr::Esr;
+use hyp_core::vcpu::gic::{Common, Interface};
 
 /// ICC_SRE_EL1: SRE, DFB, DIB. ICC_SRE_EL2: also Enable.
 const SRE: u64 = 7;
 const SRE_ENABLE: u64 = 1 << 3;
+
+/// Does for the loaded vCPU what it asked of a register that `ICH_HCR_EL2.TC` traps. `false`: it is
+/// none of those, or cannot be written.
+#[cold]
+#[inline(never)]
+pub(super) fn answer(context: &mut Context, esr: Esr) -> bool {
+    let access = esr.sys_access();
+    let Some(register) = Common::from_encoding(access.reg) else {
+        return false;
+    };
+    // The interface's effects are complete before it is read (IHI 0069 6.5).
+    crate::cpu::isb();
+    let mut active = Gic::default();
+    let priorities = percpu::this().features().priority_registers();
+    save_ap0r(&mut active.ap0r, priorities);
+    save_ap1r(&mut active.ap1r, priorities);
+    let interface = Interface {
+        vtr: get!("ich_vtr_el2"),
+        vmcr: get!("ich_vmcr_el2"),
+        active: core::array::from_fn(|n| active.ap0r[n] | active.ap1r[n]),
+    };
+    if !access.write {
+        context.set_gpr(access.rt, interface.read(register));
+    } else if let Some(vmcr) = interface.written(register, context.gpr(access.rt)) {
+        set!("ich_vmcr_el2", vmcr);
+    } else {
+        return false;
+    }
+    context.skip(esr.is_long());
+    true
+}
 
 /// Numbered registers in order: the first `count` are loaded, or saved (and cleared).
 macro_rules! numbered {
@@ -35,10 +69,10 @@ macro_rules! numbered {
 }
 
 // ICH_AP0R<n>_EL2, ICH_AP1R<n>_EL2, ICH_LR<n>_EL2.
-numbered!(load_ap0r unload_ap0r false 4:
+numbered!(load_ap0r save_ap0r false 4:
     0 "S3_4_C12_C8_0" 1 "S3_4_C12_C8_1" 2 "S3_4_C12_C8_2" 3 "S3_4_C12_C8_3"
 );
-numbered!(load_ap1r unload_ap1r false 4:
+numbered!(load_ap1r save_ap1r false 4:
     0 "S3_4_C12_C9_0" 1 "S3_4_C12_C9_1" 2 "S3_4_C12_C9_2" 3 "S3_4_C12_C9_3"
 );
 numbered!(load_lr unload_lr true 16:
@@ -99,8 +133,8 @@ pub(super) fn unload(gic: &mut Gic, features: Features) {
     crate::cpu::isb();
     (gic.hcr, gic.vmcr) = get_pair!("ich_hcr_el2", "ich_vmcr_el2");
     set!("ich_hcr_el2", 0);
-    unload_ap0r(&mut gic.ap0r, priorities);
-    unload_ap1r(&mut gic.ap1r, priorities);
+    save_ap0r(&mut gic.ap0r, priorities);
+    save_ap1r(&mut gic.ap1r, priorities);
     unload_lr(&mut gic.lr, used);
     // A guest may have cleared SRE where that is possible; the host's access depends on it.
     set!("S3_0_C12_C12_5", SRE);

@@ -99,6 +99,8 @@ pub(crate) mod command {
     pub(crate) const KICK: u64 = 4;
     /// Result: exits of the reason in the argument so far.
     pub(crate) const EXITS: u64 = 5;
+    /// From now on ask for these bits of `ICH_HCR_EL2` besides the enable.
+    pub(crate) const TRAPS: u64 = 6;
 }
 
 /// Result of a read that took an abort.

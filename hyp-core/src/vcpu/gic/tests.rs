@@ -45,7 +45,7 @@ fn controls_are_masked() {
         ..Gic::default()
     };
     let gic = sanitise(&asked, &Gic::default(), false, 4);
-    assert_eq!(gic.hcr, 0xf800_41ff);
+    assert_eq!(gic.hcr, 0xf800_45ff);
     assert_eq!(gic.vmcr, 0xfffc_021f);
     assert_eq!((gic.ap0r, gic.ap1r), ([0xffff_ffff; 4], [0xffff_ffff; 4]));
 }

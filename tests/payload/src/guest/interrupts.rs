@@ -13,6 +13,7 @@ pub(super) fn run(report: &mut Report) {
     report.check("interrupt-injected", injected());
     report.check("sgi-to-itself", sgi());
     report.check("virtual-timer", timer());
+    report.check("trapped-interface-is-the-same", trapped());
 }
 
 fn injected() -> Result<(), Wrong> {
@@ -43,4 +44,53 @@ fn timer() -> Result<(), Wrong> {
     }
     same("taken", u64::from(gic::count(gic::VIRTUAL_TIMER)), 1)?;
     holds("not too early", time::now() - start >= ticks)
+}
+
+/// `ICC_CTLR_EL1`, `ICC_PMR_EL1` and `ICC_RPR_EL1`, by hardware and by Ward (`ICH_HCR_EL2.TC`).
+fn trapped() -> Result<(), Wrong> {
+    const TC: u64 = 1 << 10;
+    let by = |traps| {
+        command(protocol::command::TRAPS, traps);
+        let seen = interface();
+        command(protocol::command::TRAPS, 0);
+        seen
+    };
+    let (hardware, ward) = (by(0), by(TC));
+    for (n, (hardware, ward)) in hardware.into_iter().zip(ward).enumerate() {
+        if hardware != ward {
+            return same(NAMES[n], ward, hardware);
+        }
+    }
+    // What was seen is not all the same, or all zero.
+    same("PMR, written", hardware[1], 0xa0)?;
+    same("RPR, idle", hardware[2], 0xff)?;
+    holds("RPR, active", hardware[3] < 0xff)?;
+    holds("EOImode, written", hardware[4] & 2 != 0)
+}
+
+const NAMES: [&str; 6] = [
+    "CTLR",
+    "PMR, written",
+    "RPR, idle",
+    "RPR, active",
+    "CTLR, EOImode written",
+    "PMR, read under EOImode",
+];
+
+fn interface() -> [u64; 6] {
+    let (control, mask) = (read_sysreg!("S3_0_C12_C12_4"), read_sysreg!("S3_0_C4_C6_0"));
+    write_sysreg!("S3_0_C4_C6_0", 0xa0);
+    let written = read_sysreg!("S3_0_C4_C6_0");
+    let idle = read_sysreg!("S3_0_C12_C11_3");
+    write_sysreg!("S3_0_C4_C6_0", mask);
+    // Interrupts are masked: it is taken by hand.
+    command(protocol::command::INTERRUPT, DEVICE);
+    let id = read_sysreg!("S3_0_C12_C12_0");
+    let active = read_sysreg!("S3_0_C12_C11_3");
+    write_sysreg!("S3_0_C12_C12_1", id);
+    write_sysreg!("S3_0_C12_C12_4", control | 2);
+    let mode = read_sysreg!("S3_0_C12_C12_4");
+    let under = read_sysreg!("S3_0_C4_C6_0");
+    write_sysreg!("S3_0_C12_C12_4", control);
+    [control, written, idle, active, mode, under]
 }

@@ -24,6 +24,8 @@ pub(crate) struct Device {
     pub(crate) report: Option<u64>,
     /// Ticks and rounds of each measurement.
     pub(crate) measured: [(u64, u64); 10],
+    /// Bits of `ICH_HCR_EL2` that the guest wants set.
+    pub(crate) traps: u64,
     line: Text,
 }
 
@@ -45,6 +47,7 @@ impl Device {
         answer: None,
         report: None,
         measured: [(0, 0); 10],
+        traps: 0,
         line: Text::EMPTY,
     };
 
@@ -131,6 +134,10 @@ fn obey(vm: &Vm, vcpu: usize, number: u64, argument: u64) -> u64 {
         }
         command::KICK => {
             gic::arm_physical_timer(time::ticks_of_us(argument));
+            1
+        }
+        command::TRAPS => {
+            vm.state.lock().device.traps = argument;
             1
         }
         command::EXITS => vm.state.lock().exits[argument as usize % 12],

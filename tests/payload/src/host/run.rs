@@ -143,7 +143,7 @@ impl Vm {
                 state.pending[vcpu] &= !(1 << id);
             }
         }
-        gic.hcr = 1;
+        gic.hcr = 1 | state.device.traps;
         gic.used = 4;
         let (flags, value) = core::mem::take(&mut state.answer[vcpu]);
         let words = RunIn {
