@@ -35,6 +35,9 @@ Examples:
   cargo xtask run --append 'loglevel=3 maxcpus=1'
   cargo xtask run --debug                           wait for gdb, and print how to attach
 
+In the shell `ward run /guest.ward` starts a protected guest, signed with this workspace's key, and
+`ward-vm-test` attacks guests (`ward-vm-test attack list`). Debian's kernel has no KVM for Ward.
+
 The machine has GICv3 with ITS, an NVMe disk, and a disk and a network card by virtio-pci. Both
 disks are scratch files in target/ward/linux/run and keep what is written to them. Leave with
 `poweroff -f` in the shell, or Ctrl-A X; Ctrl-A C leads to QEMU's monitor. `reboot -f` starts the

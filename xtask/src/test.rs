@@ -24,7 +24,7 @@ use tiers::{TIERS, Tier};
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  cargo xtask test                          everything; below 30 minutes on 2 cores
+  cargo xtask test                          everything; some 45 minutes on 2 cores
   cargo xtask test --list                   the tiers and what each one does
   cargo xtask test --tier unit --tier qemu  two of them
   cargo xtask test --long                   long runs: a million lock-step calls, all machines

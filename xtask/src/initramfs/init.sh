@@ -7,10 +7,13 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /run
+hwclock -s -u 2>/dev/null
 for module in $(cat /modules/list); do insmod "/modules/$module"; done
 echo
 echo "Linux $(uname -r) as Ward's host, $(nproc) CPUs"
 [ -e /sys/kernel/debug/ward/log ] && echo "Ward's log: cat /sys/kernel/debug/ward/log"
+[ -e /guest.ward ] && echo "A protected guest: ward run /guest.ward (exit leaves it); attacks: ward-vm-test"
 echo "Leave with: poweroff -f (or Ctrl-A X, which ends QEMU)"
 cd /root
 setsid cttyhack sh

@@ -4,7 +4,7 @@
 use super::bench::report;
 use crate::protocol::{GICD, GICR, MMIO, SPARE, reg};
 use crate::rt::head::{First, first};
-use crate::rt::{call, cpu, gic, memory, smp, time};
+use crate::rt::{call, cpu, gic, memory, smp};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Repetitions of each.
@@ -18,7 +18,8 @@ const SMCCC_VERSION: u64 = 0x8000_0000;
 /// Where fresh pages are, which nobody has touched.
 const FRESH: u64 = SPARE + (16 << 20);
 
-static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// The second vCPU can be interrupted.
+static READY: AtomicU64 = AtomicU64::new(0);
 
 pub(super) fn run() {
     send(FIRST << 48);
@@ -49,36 +50,37 @@ fn send(value: u64) {
     memory::write_device64(MMIO + reg::MEASURED, value);
 }
 
-/// Starts the second vCPU, which counts the interrupts that it takes.
+/// Starts the second vCPU, which answers each interrupt with one.
 fn interrupts() -> bool {
     gic::init_distributor(GICD, GICR);
     gic::init_cpu();
-    let on = smp::cpu_on(1, 1, count) == 0;
-    while on && TAKEN.load(Ordering::Acquire) == 0 {
+    let on = smp::cpu_on(1, 1, answer) == 0;
+    while on && READY.load(Ordering::Acquire) == 0 {
         core::hint::spin_loop();
     }
     on
 }
 
-/// From the sending of an interrupt to the other vCPU's having taken it.
+/// To the other vCPU and back; who waits sleeps.
 fn interrupt() {
-    let before = TAKEN.load(Ordering::Acquire);
+    let before = gic::count(gic::WAKE);
     gic::send_sgi(1, gic::WAKE);
-    while TAKEN.load(Ordering::Acquire) == before {
-        core::hint::spin_loop();
+    while gic::count(gic::WAKE) == before {
+        cpu::wfi();
+        cpu::take_interrupts();
     }
 }
 
-extern "C" fn count() -> ! {
+extern "C" fn answer() -> ! {
     gic::init_cpu();
-    TAKEN.store(1, Ordering::Release);
-    // Behind the counting the other one waits for its interrupt: this one sleeps after a while.
-    let end = time::now() + time::ticks_of_us(500_000);
+    READY.store(1, Ordering::Release);
+    let mut answered = 0;
     loop {
-        cpu::take_interrupts();
-        TAKEN.store(1 + u64::from(gic::count(gic::WAKE)), Ordering::Release);
-        if time::now() > end {
-            cpu::wfi();
+        while answered != gic::count(gic::WAKE) {
+            gic::send_sgi(0, gic::WAKE);
+            answered += 1;
         }
+        cpu::wfi();
+        cpu::take_interrupts();
     }
 }
