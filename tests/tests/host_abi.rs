@@ -534,14 +534,14 @@ fn a_protected_vcpus_registers_are_not_moved() {
     let vm = scene.protected(1);
     let page = scene.run_page(vm, 0) << 12;
     let word = |n: u64| scene.load(page + 8 * n).expect("the host's page");
-    let before: Vec<u64> = (0..512).map(|n| word(n)).collect();
+    let before: Vec<u64> = (0..512).map(&word).collect();
     for what in 0..16 {
         for vcpu in 0..2 {
             let answer = scene.call(Call::VcpuSync, &[vm, vcpu, what]);
             assert_eq!(answer, Err(Error::InvalidArgument));
         }
     }
-    let after: Vec<u64> = (0..512).map(|n| word(n)).collect();
+    let after: Vec<u64> = (0..512).map(word).collect();
     assert_eq!(before, after);
 }
 

@@ -104,6 +104,9 @@ impl Stage2 {
     /// Changes them, after [`Stage2::can_change`] under the same lock, and says how many leaves it
     /// changed. `change` is asked once of each leaf, in order, or of each part of a block that
     /// reaches over an end. On return no TLB holds what was.
+    ///
+    /// # Panics
+    /// If [`Stage2::can_change`] would have refused: a bug of the caller's.
     pub fn change(
         &mut self,
         mem: &impl TableMemory,
