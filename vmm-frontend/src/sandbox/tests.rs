@@ -18,6 +18,11 @@ fn every_kind_has_a_list() {
 /// Puts a list on and does what it must not: a process of its own, for it dies of it.
 #[test]
 fn what_is_not_on_the_list_ends_the_process() {
+    // SAFETY: takes numbers only. An emulator of system calls (qemu-user) has no lists.
+    if unsafe { libc::prctl(libc::PR_GET_SECCOMP) } < 0 {
+        eprintln!("not tested: no seccomp here");
+        return;
+    }
     for forbidden in ["open", "socket", "exec", "nothing"] {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args([

@@ -4,6 +4,12 @@ use super::args::LogLevel;
 use log::{LevelFilter, Log, Metadata, Record};
 use std::io::Write;
 
+/// Says something on standard error, in one write: lines of several programs stay whole.
+pub fn say(text: std::fmt::Arguments) {
+    // Nobody to tell of errors.
+    let _ = std::io::stderr().write_all(format!("ward: {text}\n").as_bytes());
+}
+
 struct Stderr;
 
 /// Shows messages of this level and above.
@@ -25,9 +31,7 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record) {
         let level = record.level().as_str().to_ascii_lowercase();
-        let line = format!("ward: {level}: {}\n", record.args());
-        // In one write, so that lines of several threads stay whole; nobody to tell of errors.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        say(format_args!("{level}: {}", record.args()));
     }
 
     fn flush(&self) {}

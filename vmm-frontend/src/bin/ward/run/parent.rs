@@ -2,6 +2,7 @@
 //! everything back when it is over.
 
 use super::config::Config;
+use super::logger::say;
 use super::signals::Watch;
 use super::vmm;
 use std::fs::OpenOptions;
@@ -106,9 +107,9 @@ fn wait(pid: i32, mut writer: PipeWriter, watch: &Watch) -> io::Result<u8> {
         match told {
             None => {
                 let _ = writer.write_all(&[PRESS]);
-                eprintln!(
-                    "ward: pressed the guest's power button; the same signal again ends it at once"
-                );
+                say(format_args!(
+                    "pressed the guest's power button; the same signal again ends it at once"
+                ));
                 told = Some(Instant::now());
             }
             Some(_) => {
@@ -156,12 +157,14 @@ fn reap(pid: i32) -> io::Result<Option<u8>> {
     terminal::restore();
     let signal = status.signal().unwrap_or(0);
     if signal == libc::SIGKILL {
-        eprintln!(
-            "ward: the VMM was killed (SIGKILL)\n help: if it was not you, the host was out of memory: see `dmesg`"
-        );
+        say(format_args!(
+            "the VMM was killed (SIGKILL)\n help: if it was not you, the host was out of memory: see `dmesg`"
+        ));
         return Ok(Some(exit::STOPPED));
     }
-    eprintln!("ward: the VMM ended by signal {signal}\n help: please report it");
+    say(format_args!(
+        "the VMM ended by signal {signal}\n help: please report it"
+    ));
     Ok(Some(exit::BUG))
 }
 
@@ -195,7 +198,9 @@ fn open_console(console: &ConsoleArg) -> Result<ConsoleFiles, Error> {
         }
         ConsoleArg::Pty => {
             let (main, side, name) = pty().map_err(|e| system("make a pseudo-terminal", e))?;
-            eprintln!("ward: the guest's console is {name}; for example: screen {name}");
+            say(format_args!(
+                "the guest's console is {name}; for example: screen {name}"
+            ));
             let again = main.try_clone().map_err(|e| system("use the console", e))?;
             (files.input, files.output) = (Some(again), Some(main));
             files._held = Some(side);

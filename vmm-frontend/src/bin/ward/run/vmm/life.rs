@@ -2,6 +2,7 @@
 
 use super::super::config::{Config, Protection, Source};
 use super::super::console::{Input, output};
+use super::super::logger::say;
 use super::super::parent::{ConsoleFiles, KILL, PRESS};
 use super::super::stats::Facts;
 use super::super::{devices, signals};
@@ -38,10 +39,10 @@ pub fn run(
         Protection::None => Mode::Normal,
     };
     if config.protection == Protection::Unverified {
-        eprintln!(
-            "ward: NOT VERIFIED: nobody checks what starts, so this host chose all of it; only its memory is \
+        say(format_args!(
+            "NOT VERIFIED: nobody checks what starts, so this host chose all of it; only its memory is \
              kept from the host, by KVM"
-        );
+        ));
     }
     let patience = Patience::new(&payload);
     let mut vm = Vm::build(&host, &payload, mode).map_err(|error| explain(error, config))?;
@@ -184,10 +185,10 @@ impl Patience {
         let bytes: usize = payload.pieces.iter().map(|piece| piece.bytes.len()).sum();
         std::thread::spawn(move || {
             if receiver.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!(
-                    "ward: {} MiB are put into place and verified ...",
+                say(format_args!(
+                    "{} MiB are put into place and verified ...",
                     bytes >> 20
-                );
+                ));
             }
         });
         Patience(sender)
@@ -199,12 +200,12 @@ fn greet(config: &Config, console: &ConsoleFiles, claim: &Claim, cpus: u32, ram:
     let protection = config.protection.name();
     let plural = if cpus == 1 { "" } else { "s" };
     if console.terminal {
-        eprintln!(
-            "ward: {} starts: {protection}, {cpus} CPU{plural}, {} MiB. {}",
+        say(format_args!(
+            "{} starts: {protection}, {cpus} CPU{plural}, {} MiB. {}",
             claim.name,
             ram >> 20,
             terminal::HELP
-        );
+        ));
     } else {
         log::info!(
             "{} starts: {protection}, {cpus} CPU{plural}, {} MiB",
@@ -229,7 +230,7 @@ fn explain(error: HostError, config: &Config) -> Error {
 /// How it ended, for people or programs.
 pub fn tell(outcome: &Outcome, name: &str, output: Output) {
     match output {
-        Output::Text => eprintln!("ward: {name}: {outcome}"),
+        Output::Text => say(format_args!("{name}: {outcome}")),
         Output::Json => {
             let status = outcome.exit_code();
             let object = json!({ "name": name, "outcome": outcome.to_string(), "status": status });
