@@ -149,12 +149,11 @@ impl Machine for El2 {
     fn write_host_words(&self, frame: Pfn, offset: u64, words: &[u64]) {
         let to = bytes(frame, offset as usize, size_of_val(words)) as *mut u64;
         assert!(to.is_aligned());
-        // SAFETY: as above; Rust holds no reference to host frames.
-        unsafe {
-            match words {
-                [word] => to.write_volatile(*word),
-                _ => copy_words(to, words.as_ptr(), words.len()),
-            }
+        match words {
+            // SAFETY: as above; Rust holds no reference to host frames.
+            [word] => unsafe { to.write_volatile(*word) },
+            // SAFETY: as above.
+            _ => unsafe { copy_words(to, words.as_ptr(), words.len()) },
         }
     }
 

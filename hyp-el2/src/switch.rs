@@ -171,11 +171,10 @@ fn take_fp(context: &Context, cpu: &percpu::PerCpu) -> bool {
     traps::open_fp(cpu);
     isb();
     host.fp_is_out = true;
-    // SAFETY: `host.fp` is room for a whole FP state, and `context.fp` is one.
-    unsafe {
-        ward_fp_save(&mut host.fp);
-        ward_fp_restore(&context.fp);
-    }
+    // SAFETY: `host.fp` is room for a whole FP state.
+    unsafe { ward_fp_save(&mut host.fp) };
+    // SAFETY: `context.fp` is a whole FP state.
+    unsafe { ward_fp_restore(&context.fp) };
     true
 }
 
@@ -216,11 +215,10 @@ pub fn unload(context: &mut Context, _params: &RunParams) {
     gic::unload(&mut context.gic, features);
     if host.fp_is_out {
         host.fp_is_out = false;
-        // SAFETY: `context.fp` is room for a whole FP state, and `host.fp` is what `take_fp` saved.
-        unsafe {
-            ward_fp_save(&mut context.fp);
-            ward_fp_restore(&host.fp);
-        }
+        // SAFETY: `context.fp` is room for a whole FP state.
+        unsafe { ward_fp_save(&mut context.fp) };
+        // SAFETY: `host.fp` is what `take_fp` saved.
+        unsafe { ward_fp_restore(&host.fp) };
     } else {
         traps::open_fp(cpu);
     }
