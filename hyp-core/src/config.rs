@@ -18,6 +18,8 @@ pub struct Config {
     pub keys: &'static [[u8; 32]],
     /// List registers of the virtual interrupt controller, 1 to 16.
     pub list_registers: u8,
+    /// INTID of the virtual timer's interrupt.
+    pub virtual_timer: u16,
 }
 
 /// Why the machine described cannot be Ward's.

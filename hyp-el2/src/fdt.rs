@@ -10,6 +10,7 @@ pub mod host;
 mod memory;
 mod missing;
 mod span;
+mod timer;
 mod walk;
 
 pub use check::parse;
@@ -34,6 +35,8 @@ pub struct Platform<'a> {
     pub reserved: Spans,
     /// Distributor and redistributors of the GICv3, and what else its node names.
     pub gic: Spans,
+    /// INTID of the virtual timer.
+    pub virtual_timer: u16,
     /// `MPIDR_EL1` affinities of the CPUs that are not disabled.
     pub cpus: ArrayVec<u64, MAX_CPUS>,
     /// What the boot loader put into memory for the host.
@@ -58,6 +61,7 @@ impl<'a> Platform<'a> {
             ram: memory.ram,
             reserved: memory.reserved,
             gic,
+            virtual_timer: timer::interrupt(fdt).unwrap_or(timer::USUAL),
             cpus: cpus(fdt)?,
             modules: chosen::modules(fdt)?,
         })

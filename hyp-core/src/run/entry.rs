@@ -105,7 +105,11 @@ impl<M: Machine> Ward<M> {
             pending::complete(&mut vcpu.context, left, request.value, request.flags);
         }
         let gic = &mut vcpu.context.gic;
-        gic::take(gic, protected, self.list_registers(), |offset, words| {
+        let hardware = gic::Hardware {
+            list_registers: self.list_registers(),
+            virtual_timer: self.config.virtual_timer.into(),
+        };
+        gic::take(gic, protected, hardware, |offset, words| {
             self.read_gic(frames.run, offset, words);
         });
         Ok(Begun::On(Running {

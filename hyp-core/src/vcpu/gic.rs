@@ -19,8 +19,14 @@ const VMCR: u64 = 0xffff_ffff & !(0xff << 10) & !(0xf << 5);
 /// `ICH_AP0R<n>_EL2`, `ICH_AP1R<n>_EL2`.
 const ACTIVE_PRIORITIES: u64 = 0xffff_ffff;
 
-/// The virtual timer's interrupt, PPI 27 (BSA, DEN0094, PPI assignments).
-const VIRTUAL_TIMER: u64 = 27;
+/// What of the machine decides about a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Hardware {
+    /// List registers of its CPUs.
+    pub list_registers: usize,
+    /// INTID of the virtual timer's interrupt.
+    pub virtual_timer: u64,
+}
 
 const LR_VINTID: u64 = 0xffff_ffff;
 const LR_PINTID_SHIFT: u32 = 32;
@@ -44,12 +50,7 @@ const LPIS: core::ops::Range<u64> = 8192..0x1_0000;
 /// [`Gic`]; no word is read twice. A protected guest's own registers (priority mask, enables,
 /// active priorities) stay as they were left: they are not the host's, and not read. List
 /// registers from [`Gic::used`] on are zero, before and after.
-pub fn take(
-    gic: &mut Gic,
-    protected: bool,
-    list_registers: usize,
-    read: impl Fn(usize, &mut [u64]),
-) {
+pub fn take(gic: &mut Gic, protected: bool, hardware: Hardware, read: impl Fn(usize, &mut [u64])) {
     let mut head = [0; 3];
     read(0, &mut head);
     let [hcr, vmcr, used] = head;
@@ -62,7 +63,7 @@ pub fn take(
             *word1 &= ACTIVE_PRIORITIES;
         }
     }
-    let limit = MAX_LIST_REGISTERS.min(list_registers);
+    let limit = MAX_LIST_REGISTERS.min(hardware.list_registers);
     let used = usize::try_from(used).map_or(limit, |used| used.min(limit));
     let before = usize::try_from(gic.used).unwrap_or(MAX_LIST_REGISTERS);
     for left in gic.lr.iter_mut().take(before).skip(used) {
@@ -72,7 +73,7 @@ pub fn take(
     for at in 0..used {
         let (earlier, rest) = gic.lr.split_at_mut(at);
         if let Some(lr) = rest.first_mut().filter(|lr| **lr != 0) {
-            *lr = beside(earlier, list_register(*lr));
+            *lr = beside(earlier, list_register(*lr, hardware.virtual_timer));
         }
     }
     gic.used = used as u64;
@@ -90,14 +91,14 @@ fn beside(earlier: &[u64], lr: u64) -> u64 {
 }
 
 /// One list register in a legal form; zero if it names no interrupt.
-fn list_register(lr: u64) -> u64 {
+fn list_register(lr: u64, virtual_timer: u64) -> u64 {
     let vintid = lr & LR_VINTID;
     if vintid >= INTERRUPTS && !LPIS.contains(&vintid) {
         return 0;
     }
     let kept = lr & (LR_VINTID | LR_PRIORITY | LR_GROUP | LR_STATE);
     let pintid = (lr & LR_PINTID) >> LR_PINTID_SHIFT;
-    if lr & LR_HW != 0 && pintid == VIRTUAL_TIMER {
+    if lr & LR_HW != 0 && pintid == virtual_timer {
         // The distributor holds "active and pending" of a hardware interrupt.
         let state = if lr & LR_ACTIVE != 0 { LR_PENDING } else { 0 };
         kept & !state | LR_HW | lr & LR_PINTID

@@ -75,6 +75,7 @@ pub fn machine(shape: Shape) -> (Config, Setup) {
         geometry,
         keys: super::images::keys(),
         list_registers: 4,
+        virtual_timer: 27,
     };
     let setup = Setup {
         ram: shape.ram.to_vec(),

@@ -1,6 +1,7 @@
 use super::*;
 
 const ALL: u64 = u64::MAX;
+const VIRTUAL_TIMER: u64 = 27;
 const HW: u64 = 1 << 61;
 const PENDING: u64 = 1 << 62;
 const ACTIVE: u64 = 1 << 63;
@@ -17,7 +18,11 @@ fn request(lrs: &[u64]) -> Gic {
 fn sanitise(request: &Gic, saved: &Gic, protected: bool, list_registers: usize) -> Gic {
     let mut gic = *saved;
     let words = request.to_words();
-    take(&mut gic, protected, list_registers, |offset, out| {
+    let hardware = Hardware {
+        list_registers,
+        virtual_timer: VIRTUAL_TIMER,
+    };
+    take(&mut gic, protected, hardware, |offset, out| {
         out.copy_from_slice(&words[offset / 8..][..out.len()]);
     });
     gic
@@ -179,4 +184,23 @@ fn a_physical_interrupt_is_in_one_list_register() {
     assert_eq!(gic.lr[..3], [software, timer, PENDING | 28]);
     let gic = sane(&[timer, software]);
     assert_eq!(gic.lr[..2], [timer, software]);
+}
+
+#[test]
+fn the_virtual_timer_is_the_one_that_the_machine_has() {
+    let lr = |pintid: u64| HW | PENDING | pintid << 32 | 27;
+    let given = |pintid, virtual_timer| {
+        let mut gic = Gic::default();
+        let words = request(&[lr(pintid)]).to_words();
+        let hardware = Hardware {
+            list_registers: 4,
+            virtual_timer,
+        };
+        take(&mut gic, true, hardware, |offset, out| {
+            out.copy_from_slice(&words[offset / 8..][..out.len()]);
+        });
+        gic.lr[0]
+    };
+    assert_eq!(given(25, 25), lr(25));
+    assert_eq!(given(27, 25), PENDING | 27, "another's interrupt");
 }

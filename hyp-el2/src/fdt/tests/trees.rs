@@ -169,6 +169,7 @@ fn each_machine_is_known_or_refused_by_name() {
                 let found = found.unwrap();
                 assert_eq!(found.gic[0].base, 0x0800_0000, "{name}");
                 assert_eq!(uart, Some(0x0900_0000), "{name}");
+                assert_eq!(found.virtual_timer, 27, "{name}");
                 let size: u64 = found.ram.iter().map(|bank| bank.size).sum();
                 assert!(size >= 512 << 20, "{name}");
                 assert_eq!(found.modules.kernel.is_some(), name == "virt-modules");
