@@ -1,6 +1,7 @@
 //! A process whose lines are read as they come, with a limit.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -29,7 +30,9 @@ impl Process {
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::piped())
+            // Of its own: `ward run` is two processes, and both end when one is killed.
+            .process_group(0);
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
@@ -93,8 +96,7 @@ impl Process {
                     self.seen.push(line);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let _ = self.child.kill();
-                    let _ = self.child.wait();
+                    self.kill();
                     bail!(
                         "it did not end within {} s; {}",
                         limit.as_secs(),
@@ -111,6 +113,14 @@ impl Process {
         })
     }
 
+    fn kill(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.child);
+        // All fail only when they have ended already.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     fn last(&self) -> String {
         let last = self.seen.iter().rev().take(8).rev();
         let last: Vec<&str> = last.map(String::as_str).collect();
@@ -120,9 +130,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
