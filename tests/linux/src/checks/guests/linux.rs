@@ -60,6 +60,7 @@ pub(crate) fn linux(context: &Context, report: &mut Report) -> Result<()> {
 
 /// A guest that holds secrets is attacked from outside its VMM, and goes on.
 pub(crate) fn attacked(_: &Context, report: &mut Report) -> Result<()> {
+    super::peek()?;
     let bundle = format!("{GUESTS}/hold.ward");
     let mut guest = Process::start(WARD, &["run", &bundle])?;
     guest.line("alive 0", LIMIT)?;
