@@ -238,7 +238,7 @@ pub(super) fn guest(params: &RunParams, cpu: &PerCpu) -> Controls {
     host
 }
 
-/// Whether the virtual SError that [`guest`] made pending still is (DDI 0487 D1.3.6: the CPU
+/// Whether the virtual SError that `guest` made pending still is (DDI 0487 D1.3.6: the CPU
 /// clears HCR_EL2.VSE when the guest takes it).
 pub fn serror_pending() -> bool {
     get!("hcr_el2") & HCR_VSE != 0

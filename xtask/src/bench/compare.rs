@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn a_torn_or_failed_line_is_an_error() {
         for text in ["BENCH a 1 x", "KIND normal\nBENCH a", "FAILED no"] {
-            assert!(read("x", &[text.to_owned()]).is_err(), "{text}");
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            assert!(read("x", &lines).is_err(), "{text}");
         }
     }
 }

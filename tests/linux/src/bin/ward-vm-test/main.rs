@@ -1,8 +1,8 @@
 //! Virtual machines for tests of a Linux host: small, driven word by word, and attacked.
 //!
 //! The guest is `testguest` of tests/payload from its signed bundle: it does what its one device
-//! says, and the device is this program ([`guest`]). So a test can have a guest hide a secret in its
-//! memory, attack, and ask the guest whether the secret is still what it was. [`vm`] builds a VM by
+//! says, and the device is this program (`guest.rs`). So a test can have a guest hide a secret in its
+//! memory, attack, and ask the guest whether the secret is still what it was. `vm.rs` builds a VM by
 //! KVM's ioctls: beside Ward a verified one, under KVM's own protected mode or none what there is.
 //!
 //! Each subcommand is a process of its own, because some attacks end whoever makes them. It exits
