@@ -58,7 +58,7 @@ const fn machine(cpu: &'static str, cpus: u32, memory: u32) -> Machine<'static> 
 }
 
 /// KVM gives Ward memory to split the host's stage 2 with, which does not come back: so it refuses
-/// kexec, and not all RAM can be read. The host's own list is that of a host without guests.
+/// kexec. The host's own list is that of a host without guests.
 const NO_GUESTS: &str = "kvm-arm.mode=none";
 
 const fn short(name: &'static str, machine: Machine<'static>) -> Run {
