@@ -74,11 +74,17 @@ fn interrupts_in(text: &str) -> Vec<Interrupt> {
 
 /// The ranges of /proc/iomem, in the outermost level, of that name.
 pub(crate) fn iomem(name: &str) -> Result<Vec<RangeInclusive<u64>>> {
-    Ok(iomem_in(&read("/proc/iomem")?, name))
+    Ok(iomem_in(&read("/proc/iomem")?, "", name))
 }
 
-fn iomem_in(text: &str, name: &str) -> Vec<RangeInclusive<u64>> {
+/// The same of the level within.
+pub(crate) fn iomem_within(name: &str) -> Result<Vec<RangeInclusive<u64>>> {
+    Ok(iomem_in(&read("/proc/iomem")?, "  ", name))
+}
+
+fn iomem_in(text: &str, indent: &str, name: &str) -> Vec<RangeInclusive<u64>> {
     text.lines()
+        .filter_map(|line| line.strip_prefix(indent))
         .filter(|line| !line.starts_with(' '))
         .filter_map(|line| {
             let (range, what) = line.split_once(" : ")?;
@@ -118,8 +124,12 @@ mod tests {
         let text = "09000000-09000fff : pl011\n40000000-401fffff : System RAM\n  40010000-4001ffff : System RAM\n\
                     40271000-bf9fffff : System RAM\n";
         assert_eq!(
-            iomem_in(text, "System RAM"),
+            iomem_in(text, "", "System RAM"),
             [0x4000_0000..=0x401f_ffff, 0x4027_1000..=0xbf9f_ffff]
+        );
+        assert_eq!(
+            iomem_in(text, "  ", "System RAM"),
+            [0x4001_0000..=0x4001_ffff]
         );
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn all_there(context: &Context, report: &mut Report) -> Result<()> {
 pub(crate) fn readable(_: &Context, _: &mut Report) -> Result<()> {
     let memory = File::open("/dev/mem").context("cannot open /dev/mem")?;
     // Linux takes its own data out of the linear map, by which this device reads.
-    let hidden = proc::iomem("Kernel data")?;
+    let hidden = proc::iomem_within("Kernel data")?;
     let mut word = [0; 8];
     for range in ram()? {
         let last = range.end() - 7;
