@@ -27,6 +27,8 @@ extern crate std;
 
 pub mod ident;
 pub mod iova;
+#[cfg(test)]
+mod random;
 pub mod report;
 pub mod v2;
 pub mod v3;

@@ -43,6 +43,16 @@ impl Machine<'_> {
     }
 }
 
+/// A console on our terminal and nothing else; a reset ends it. No default devices: no network card
+/// or graphics, whose ROM files need more packages.
+pub(crate) const BARE: [&str; 5] = [
+    "-nographic",
+    "-nodefaults",
+    "-serial",
+    "stdio",
+    "-no-reboot",
+];
+
 /// One boot: a machine and what runs on it.
 pub(crate) struct Boot<'a> {
     /// The machine.
@@ -61,14 +71,7 @@ impl Boot<'_> {
     /// The QEMU command.
     pub(crate) fn command(&self) -> Command {
         let mut qemu = self.machine.command();
-        // No default devices: no network card or graphics, whose ROM files need more packages.
-        qemu.args([
-            "-nographic",
-            "-nodefaults",
-            "-serial",
-            "stdio",
-            "-no-reboot",
-        ]);
+        qemu.args(BARE);
         qemu.arg("-kernel").arg(&self.images.ward);
         let payload = &self.images.payload;
         let bootargs = payload.bootargs(self.bootargs, self.guest);

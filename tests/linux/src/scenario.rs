@@ -43,7 +43,8 @@ const fn check(name: &'static str, run: fn(&Context, &mut Report) -> Result<()>)
 /// The checks of one boot, and how it ends.
 struct Boot {
     name: &'static str,
-    checks: &'static [Check],
+    /// In groups, so that some may stand in several boots.
+    checks: &'static [&'static [Check]],
     end: End,
 }
 
@@ -83,7 +84,7 @@ const STILL_WELL: &[Check] = &[
 const MAIN: &[Boot] = &[
     Boot {
         name: "first",
-        checks: &[
+        checks: &[&[
             CPUS,
             MEMORY,
             check("memory-readable", memory::readable),
@@ -101,12 +102,12 @@ const MAIN: &[Boot] = &[
             check("ward-store", devmem::ward_store),
             check("ward-syscall", devmem::ward_syscall),
             check("still-alive", cpus::all_online),
-        ],
+        ]],
         end: End::Kexec,
     },
     Boot {
         name: "kexec",
-        checks: &[
+        checks: &[&[
             check("this-boot", kexec::by_kexec),
             CPUS,
             MEMORY,
@@ -116,17 +117,17 @@ const MAIN: &[Boot] = &[
             check("ward-load", devmem::ward_load),
             LOG,
             QUIET,
-        ],
+        ]],
         end: End::Reboot,
     },
     Boot {
         name: "reboot",
-        checks: STILL_WELL,
+        checks: &[STILL_WELL],
         end: End::Panic,
     },
     Boot {
         name: "panic",
-        checks: STILL_WELL,
+        checks: &[STILL_WELL],
         end: End::PowerOff,
     },
 ];
@@ -134,7 +135,7 @@ const MAIN: &[Boot] = &[
 /// The machines at the ends of the range.
 const SHORT: &[Boot] = &[Boot {
     name: "only",
-    checks: &[
+    checks: &[&[
         CPUS,
         MEMORY,
         check("memory-readable", memory::readable),
@@ -143,14 +144,14 @@ const SHORT: &[Boot] = &[Boot {
         HOTPLUG,
         LOG,
         QUIET,
-    ],
+    ]],
     end: End::PowerOff,
 }];
 
 /// A kernel that is not ours, and takes no module of ours.
 const STOCK: &[Boot] = &[Boot {
     name: "only",
-    checks: &[
+    checks: &[&[
         CPUS,
         MEMORY,
         TIMER,
@@ -158,14 +159,14 @@ const STOCK: &[Boot] = &[Boot {
         check("virtio-blk", devices::virtio_blk),
         check("virtio-net", devices::virtio_net),
         HOTPLUG,
-    ],
+    ]],
     end: End::PowerOff,
 }];
 
 /// A malicious host.
 const ATTACK: &[Boot] = &[Boot {
     name: "only",
-    checks: &[
+    checks: &[&[
         CPUS,
         // Before its first lines are lost: an attack fills Ward's log many times.
         LOG,
@@ -174,56 +175,60 @@ const ATTACK: &[Boot] = &[Boot {
         TIMER,
         HOTPLUG,
         QUIET,
-    ],
+    ]],
     end: End::PowerOff,
 }];
 
 /// Whether there is a check of that name among the attacks on guests.
 pub(crate) fn attacks(name: &str) -> bool {
-    let all = GUEST_ATTACK.iter().flat_map(|boot| boot.checks);
-    all.into_iter().any(|check| check.name == name)
+    ATTACKS.iter().any(|check| check.name == name)
 }
 
 const SWAP: Check = check("swap", guests::swap);
 const KVM: Check = check("kvm", guests::kvm);
 const ALL_BACK: Check = check("all-back", guests::all_back);
 
+/// Every attack on a guest that `ward-vm-test attack list` names.
+const ATTACKS: &[Check] = &[
+    check("attack-mapping-load", guests::attack),
+    check("attack-mapping-store", guests::attack),
+    check("attack-syscall-buffer", guests::attack),
+    check("attack-vmsplice", guests::attack),
+    check("attack-fork", guests::attack),
+    check("attack-proc-mem-read", guests::attack),
+    check("attack-proc-mem-write", guests::attack),
+    check("attack-process-vm-readv", guests::attack),
+    check("attack-process-vm-writev", guests::attack),
+    check("attack-ptrace", guests::attack),
+    check("attack-dev-mem-mapped", guests::attack),
+    check("attack-dev-mem-read", guests::attack),
+    check("attack-module-read", guests::attack),
+    check("attack-module-write", guests::attack),
+    check("attack-module-search", guests::attack),
+    check("attack-page-out", guests::attack),
+    check("attack-move-pages", guests::attack),
+    check("attack-compact", guests::attack),
+    check("attack-same-page-merging", guests::attack),
+    check("attack-discard", guests::attack),
+    check("attack-unmap", guests::attack),
+    check("attack-get-one-reg", guests::attack),
+    check("attack-set-one-reg", guests::attack),
+    check("attack-run-page", guests::attack),
+];
+
 /// A host that attacks its guests, one way after the other.
 const GUEST_ATTACK: &[Boot] = &[Boot {
     name: "only",
     checks: &[
-        KVM,
-        SWAP,
-        check("attacks-named", guests::named),
-        check("attack-mapping-load", guests::attack),
-        check("attack-mapping-store", guests::attack),
-        check("attack-syscall-buffer", guests::attack),
-        check("attack-vmsplice", guests::attack),
-        check("attack-fork", guests::attack),
-        check("attack-proc-mem-read", guests::attack),
-        check("attack-proc-mem-write", guests::attack),
-        check("attack-process-vm-readv", guests::attack),
-        check("attack-process-vm-writev", guests::attack),
-        check("attack-ptrace", guests::attack),
-        check("attack-dev-mem-mapped", guests::attack),
-        check("attack-dev-mem-read", guests::attack),
-        check("attack-module-read", guests::attack),
-        check("attack-module-write", guests::attack),
-        check("attack-module-search", guests::attack),
-        check("attack-page-out", guests::attack),
-        check("attack-move-pages", guests::attack),
-        check("attack-compact", guests::attack),
-        check("attack-same-page-merging", guests::attack),
-        check("attack-discard", guests::attack),
-        check("attack-unmap", guests::attack),
-        check("attack-get-one-reg", guests::attack),
-        check("attack-set-one-reg", guests::attack),
-        check("attack-run-page", guests::attack),
-        check("race-threads", guests::race),
-        check("race-processes", guests::race),
-        ALL_BACK,
-        LOG,
-        QUIET,
+        &[KVM, SWAP, check("attacks-named", guests::named)],
+        ATTACKS,
+        &[
+            check("race-threads", guests::race),
+            check("race-processes", guests::race),
+            ALL_BACK,
+            LOG,
+            QUIET,
+        ],
     ],
     end: End::PowerOff,
 }];
@@ -232,37 +237,15 @@ const GUEST_ATTACK: &[Boot] = &[Boot {
 const DEMO: &[Boot] = &[Boot {
     name: "demo",
     checks: &[
-        KVM,
-        SWAP,
-        check("guest-demo", guests::linux),
-        check("guest-attacked", guests::attacked),
-        check("attacks-named", guests::named),
-        check("attack-mapping-load", guests::attack),
-        check("attack-mapping-store", guests::attack),
-        check("attack-syscall-buffer", guests::attack),
-        check("attack-vmsplice", guests::attack),
-        check("attack-fork", guests::attack),
-        check("attack-proc-mem-read", guests::attack),
-        check("attack-proc-mem-write", guests::attack),
-        check("attack-process-vm-readv", guests::attack),
-        check("attack-process-vm-writev", guests::attack),
-        check("attack-ptrace", guests::attack),
-        check("attack-dev-mem-mapped", guests::attack),
-        check("attack-dev-mem-read", guests::attack),
-        check("attack-module-read", guests::attack),
-        check("attack-module-write", guests::attack),
-        check("attack-module-search", guests::attack),
-        check("attack-page-out", guests::attack),
-        check("attack-move-pages", guests::attack),
-        check("attack-compact", guests::attack),
-        check("attack-same-page-merging", guests::attack),
-        check("attack-discard", guests::attack),
-        check("attack-unmap", guests::attack),
-        check("attack-get-one-reg", guests::attack),
-        check("attack-set-one-reg", guests::attack),
-        check("attack-run-page", guests::attack),
-        ALL_BACK,
-        QUIET,
+        &[
+            KVM,
+            SWAP,
+            check("guest-demo", guests::linux),
+            check("guest-attacked", guests::attacked),
+            check("attacks-named", guests::named),
+        ],
+        ATTACKS,
+        &[ALL_BACK, QUIET],
     ],
     end: End::PowerOff,
 }];
@@ -270,7 +253,7 @@ const DEMO: &[Boot] = &[Boot {
 /// Guests come, go and are killed; the host is short of memory.
 const GUEST_LIFE: &[Boot] = &[Boot {
     name: "only",
-    checks: &[
+    checks: &[&[
         KVM,
         SWAP,
         check("load-normal", guests::load),
@@ -283,14 +266,14 @@ const GUEST_LIFE: &[Boot] = &[Boot {
         check("killed-at-random", guests::killed_at_random),
         ALL_BACK,
         QUIET,
-    ],
+    ]],
     end: End::PowerOff,
 }];
 
 /// Linux guests, by `ward run`.
 const GUEST_LINUX: &[Boot] = &[Boot {
     name: "only",
-    checks: &[
+    checks: &[&[
         KVM,
         check("guest-c1m128", guests::linux),
         check("guest-c2m512", guests::linux),
@@ -301,7 +284,7 @@ const GUEST_LINUX: &[Boot] = &[Boot {
         check("guest-attacked", guests::attacked),
         ALL_BACK,
         QUIET,
-    ],
+    ]],
     end: End::PowerOff,
 }];
 
@@ -350,9 +333,8 @@ fn context() -> Result<Context> {
 
 fn checks(boot: &Boot, context: &Context, report: &mut Report) {
     let planned = || {
-        boot.checks
-            .iter()
-            .filter(|check| check.least_cpus <= context.cpus)
+        let checks = boot.checks.iter().copied().flatten();
+        checks.filter(|check| check.least_cpus <= context.cpus)
     };
     let names: Vec<&str> = planned().map(|check| check.name).collect();
     report.plan(boot.name, &names);

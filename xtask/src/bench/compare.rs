@@ -5,7 +5,6 @@
 //! (tests/payload/src/guest/compare.rs) under a VMM that does as little as it can
 //! (tests/linux/src/bin/ward-vm-test).
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use anyhow::{Context, Result, bail};
 use crate::host::{self, kernel};
 use crate::image::Images;
 use crate::initramfs;
-use crate::qemu::console;
-use crate::qemu::host::load;
+use crate::qemu::host::Files;
+use crate::qemu::{BARE, Machine, console};
 use crate::run::{say, shell_line};
 
 /// The name of the table in the manual.
@@ -57,40 +56,21 @@ pub(crate) struct Column {
 }
 
 impl Start {
-    fn command(&self, ward: &Path, kernel: &Path, initrd: &Path) -> Command {
+    fn command(&self, files: &Files<'_>) -> Command {
         let bootargs = format!(
             "console=ttyAMA0 quiet panic=-1 {} ward.bench={}",
             self.words,
             self.guests.join(",")
         );
-        let mut qemu = Command::new("qemu-system-aarch64");
-        qemu.args([
-            "-machine",
-            "virt,virtualization=on,gic-version=3,dtb-randomness=off",
-        ]);
-        qemu.args(["-cpu", "max", "-smp", "2", "-m", "1024"]);
-        qemu.args([
-            "-accel",
-            "tcg",
-            "-icount",
-            "shift=0,sleep=off",
-            "-seed",
-            "1",
-        ]);
-        qemu.args([
-            "-nographic",
-            "-nodefaults",
-            "-serial",
-            "stdio",
-            "-no-reboot",
-        ]);
-        if self.ward {
-            qemu.arg("-kernel").arg(ward);
-            load(&mut qemu, kernel, initrd, &bootargs);
-        } else {
-            qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
-            qemu.args(["-append", &bootargs]);
-        }
+        let machine = Machine {
+            cpu: "max",
+            cpus: 2,
+            memory: 1024,
+            count_instructions: true,
+        };
+        let mut qemu = machine.command();
+        qemu.args(BARE);
+        files.load(&mut qemu, self.ward, &bootargs);
         qemu
     }
 }
@@ -101,9 +81,14 @@ pub(crate) fn measure(images: &Images, limit: Duration) -> Result<Vec<Column>> {
     let initrd = host::dir("bench")?.join("compare-initramfs");
     let bundle = ("bundle".to_owned(), images.payload.bundle().to_path_buf());
     initramfs::only(&host::program("ward-vm-test")?, &[bundle], &initrd)?;
+    let files = Files {
+        ward: &images.ward,
+        kernel: &kernel.image,
+        initrd: &initrd,
+    };
     let mut columns = Vec::new();
     for start in STARTS {
-        let mut qemu = start.command(&images.ward, &kernel.image, &initrd);
+        let mut qemu = start.command(&files);
         say(&format!("counting {}: {}", start.name, shell_line(&qemu)));
         let console = console::watch(&mut qemu, Some(limit), false)?;
         if let Some(wrong) = console.bad_end() {

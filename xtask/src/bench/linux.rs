@@ -14,10 +14,11 @@ use anyhow::{Context, Result, bail};
 use crate::host::{self, kernel};
 use crate::initramfs;
 use crate::qemu::console::{self, Console};
+use crate::qemu::host::Files;
 use crate::run::{say, shell_line};
 pub(crate) use report::{Costs, render};
 use report::{read, ticks_to_instructions};
-use start::{Files, Start};
+use start::Start;
 
 /// What is measured first, from the machine's reset.
 const BOOT: &str = "boot-to-init";

@@ -52,8 +52,12 @@ impl HostBoot<'_> {
             Reader::Person => "mon:stdio",
             Reader::Program => "stdio",
         });
-        qemu.arg("-kernel").arg(self.ward);
-        load(&mut qemu, self.kernel, self.initrd, self.bootargs);
+        let files = Files {
+            ward: self.ward,
+            kernel: self.kernel,
+            initrd: self.initrd,
+        };
+        files.load(&mut qemu, true, self.bootargs);
         for (name, file) in [("nvme", self.nvme), ("virtio", self.virtio)] {
             qemu.arg("-drive").arg(format!(
                 "if=none,id={name},format=raw,file={}",
@@ -75,16 +79,38 @@ impl HostBoot<'_> {
     }
 }
 
-/// Has QEMU load a kernel and its RAM disk for Ward.
-pub(crate) fn load(qemu: &mut Command, kernel: &Path, initrd: &Path, bootargs: &str) {
-    let modules = [(KERNEL, kernel, Kind::Kernel), (INITRD, initrd, Kind::Data)];
-    for (address, file, kind) in modules {
-        let module = Module {
-            address,
-            file: file.into(),
-            kind,
-        };
-        qemu.arg("-device").arg(guest_loader(&module, bootargs));
+/// What QEMU loads.
+pub(crate) struct Files<'a> {
+    /// Ward's flat image.
+    pub(crate) ward: &'a Path,
+    /// The kernel.
+    pub(crate) kernel: &'a Path,
+    /// Its initial RAM disk.
+    pub(crate) initrd: &'a Path,
+}
+
+impl Files<'_> {
+    /// Has QEMU start the kernel, beside Ward or by itself.
+    pub(crate) fn load(&self, qemu: &mut Command, beside_ward: bool, bootargs: &str) {
+        if !beside_ward {
+            qemu.arg("-kernel").arg(self.kernel);
+            qemu.arg("-initrd").arg(self.initrd);
+            qemu.args(["-append", bootargs]);
+            return;
+        }
+        qemu.arg("-kernel").arg(self.ward);
+        let modules = [
+            (KERNEL, self.kernel, Kind::Kernel),
+            (INITRD, self.initrd, Kind::Data),
+        ];
+        for (address, file, kind) in modules {
+            let module = Module {
+                address,
+                file: file.into(),
+                kind,
+            };
+            qemu.arg("-device").arg(guest_loader(&module, bootargs));
+        }
     }
 }
 

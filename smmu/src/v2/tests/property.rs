@@ -32,11 +32,7 @@ impl World {
     }
 
     fn pick(&mut self, below: u64) -> u64 {
-        self.seed = self
-            .seed
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(1);
-        (self.seed >> 33) % below
+        crate::random::pick(&mut self.seed, below)
     }
 
     /// An access that is likely to mean something, or any.

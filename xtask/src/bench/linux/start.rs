@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::qemu::host::load;
+use crate::qemu::BARE;
+use crate::qemu::host::Files;
 use crate::run::shell_line;
 
 const MEMORY: &str = "2048";
@@ -21,13 +22,6 @@ pub(super) enum Start {
     El2,
     /// By Ward, at EL1.
     Ward,
-}
-
-/// What is loaded.
-pub(super) struct Files<'a> {
-    pub(super) ward: &'a Path,
-    pub(super) kernel: &'a Path,
-    pub(super) initrd: &'a Path,
 }
 
 impl Start {
@@ -56,17 +50,10 @@ impl Start {
         // One CPU: with instruction counting QEMU runs the CPUs in turn, and waiting would be counted.
         qemu.args(["-cpu", cpu, "-smp", "1", "-m", MEMORY]);
         qemu.args(["-accel", "tcg", "-icount", "shift=0,sleep=off"]);
-        qemu.args(["-seed", "1", "-nographic", "-nodefaults"]);
-        qemu.args(["-serial", "stdio", "-no-reboot", "-blockdev", DISK]);
+        qemu.args(["-seed", "1"]).args(BARE);
+        qemu.args(["-blockdev", DISK]);
         qemu.args(["-device", "virtio-blk-pci,drive=disk,disable-legacy=on"]);
-        if self != Start::Ward {
-            qemu.arg("-kernel").arg(files.kernel);
-            qemu.arg("-initrd").arg(files.initrd);
-            qemu.args(["-append", BOOTARGS]);
-            return qemu;
-        }
-        qemu.arg("-kernel").arg(files.ward);
-        load(&mut qemu, files.kernel, files.initrd, BOOTARGS);
+        files.load(&mut qemu, self == Start::Ward, BOOTARGS);
         qemu
     }
 
