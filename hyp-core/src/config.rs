@@ -1,5 +1,6 @@
 //! What the platform found at boot and hyp-core must know.
 
+use crate::dma::DmaConfig;
 use crate::memory::bank::Ranges;
 use crate::stage2::Geometry;
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub list_registers: u8,
     /// INTID of the virtual timer's interrupt.
     pub virtual_timer: u16,
+    /// The host's DMA table, if there is an SMMU.
+    pub dma: Option<DmaConfig>,
 }
 
 /// Why the machine described cannot be Ward's.

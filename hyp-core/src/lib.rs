@@ -25,6 +25,7 @@
 //! | what can a host call? | [`abi::calls`], [`dispatch`] |
 //! | who owns a frame, and when does it change hands? | [`memory`], [`memory::matrix`] |
 //! | how are the tables kept right under running walkers? | [`stage2`] |
+//! | what does a device reach? | [`dma`] |
 //! | how does a VM live and die? | [`vm`] |
 //! | what did the owner sign, and is it that? | [`verify`], [`abi::manifest`] |
 //! | what happens at an exit, and what does the host see? | [`run`], [`vcpu`] |
@@ -36,6 +37,7 @@ pub mod abi;
 pub mod addr;
 pub mod config;
 pub mod dispatch;
+pub mod dma;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 pub mod lock;

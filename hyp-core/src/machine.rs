@@ -4,6 +4,7 @@
 //! with a machine whose TLBs keep stale entries and whose steps can be made to fail.
 
 use crate::addr::{CpuId, Ipa, Pfn, Size, VmId};
+use crate::dma::Dma;
 use crate::memory::FrameWord;
 use crate::vcpu::context::{Context, SysReg};
 use crate::vm::VmSlot;
@@ -107,7 +108,7 @@ pub trait TableMemory {
 /// All methods may be called from any CPU at once. Frames passed in are Ward's to access: a
 /// table page, a frame that left its former owner, or (for the `*_host_*` methods) a host frame
 /// whose contents may change at any moment.
-pub trait Machine: TableMemory + Sized + Sync {
+pub trait Machine: TableMemory + Dma + Sized + Sync {
     /// Locks.
     type Mutex<T: Send>: Mutex<T>;
     /// A value of Ward's own that lives in frames taken from the host.

@@ -4,6 +4,7 @@ use crate::abi::calls::stat;
 use crate::abi::{Error, MAX_VCPUS};
 use crate::addr::Pfn;
 use crate::config::{BootError, Config};
+use crate::dma::{DmaConfig, DmaTable, Domain};
 use crate::lock::{Order, Ordered, level};
 use crate::log::Log;
 use crate::machine::{Machine, Stage2Root};
@@ -74,6 +75,19 @@ impl<M: Machine> Ward<M> {
     /// The host's translation, to load on a CPU before it enters the host.
     pub fn host_root(&self) -> Stage2Root {
         self.memory.lock(&mut Order::top()).0.host_table().root()
+    }
+
+    /// The host's DMA table, which every stream translates by that leads nowhere else; `None`
+    /// without an SMMU. It is complete once Ward stands, and no SMMU starts earlier.
+    pub fn dma_table(&self) -> Option<DmaTable> {
+        let DmaConfig {
+            tables, geometry, ..
+        } = self.config.dma.as_ref()?;
+        Some(DmaTable {
+            domain: Domain::Host,
+            root: tables.first,
+            geometry: *geometry,
+        })
     }
 
     /// Decides on a stage-2 abort of the host's.

@@ -266,6 +266,7 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
         keys: build.keys,
         list_registers: switch::list_registers(),
         virtual_timer: machine.virtual_timer,
+        dma: None,
     };
     let slots = config.slots(vmid_bits());
     // The arena is one more range of Ward's: two more edges.

@@ -14,6 +14,7 @@ use crate::{cache, console, lock::TicketLock, percpu, switch};
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hyp_core::addr::{CpuId, PAGE_SIZE, Pfn, VmId};
+use hyp_core::dma::Dma;
 use hyp_core::machine::{Machine, RunParams, TableMemory, TlbScope, Trap};
 use hyp_core::memory::FrameWord;
 use hyp_core::vcpu::context::{Context, SysReg};
@@ -107,6 +108,8 @@ impl TableMemory for El2 {
         cache::clean_invalidate(frame.pa(), PAGE_SIZE);
     }
 }
+
+impl Dma for El2 {}
 
 impl Machine for El2 {
     type Mutex<T: Send> = TicketLock<T>;

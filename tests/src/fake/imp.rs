@@ -3,6 +3,7 @@
 use super::guest::Outcome;
 use super::{Fake, Sched, State};
 use hyp_core::addr::{CpuId, Pfn, VmId};
+use hyp_core::dma::Dma;
 use hyp_core::machine::{Machine, Mutex, RunParams, TableMemory, TlbScope, Trap};
 use hyp_core::memory::FrameWord;
 use hyp_core::vcpu::context::{Context, SysReg};
@@ -137,6 +138,8 @@ impl<S: Sched> TableMemory for Fake<S> {
         state.ram.zero(frame.0);
     }
 }
+
+impl<S: Sched> Dma for Fake<S> {}
 
 impl<S: Sched> Machine for Fake<S> {
     type Mutex<T: Send> = S::Mutex<T>;

@@ -76,6 +76,7 @@ pub fn machine(shape: Shape) -> (Config, Setup) {
         keys: super::images::keys(),
         list_registers: 4,
         virtual_timer: 27,
+        dma: None,
     };
     let setup = Setup {
         ram: shape.ram.to_vec(),
