@@ -336,7 +336,7 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     report_cost(image, place, config_ram);
 
     // --- the host ---
-    let entry = payload::prepare(fdt, &machine, &source, &mut taken, &[image, place])?;
+    let entry = payload::prepare(fdt, &machine, &source, &mut taken, &[image, place], &[])?;
     prepare_cpu();
     let (pc, tree) = (entry.pc, entry.tree);
     ward.log(format_args!(

@@ -6,6 +6,7 @@
 
 mod check;
 mod chosen;
+mod dma;
 pub mod host;
 mod memory;
 mod missing;
@@ -15,6 +16,7 @@ mod walk;
 
 pub use check::parse;
 pub use chosen::{Module, Modules, console};
+pub use dma::{DmaNodes, MAX_SMMUS, Master, SmmuNode};
 pub use missing::Missing;
 pub use span::{MAX_SPANS, Span, Spans, subtract};
 

@@ -5,7 +5,7 @@
 
 use super::{BLOCK, Fatal, image, take};
 use crate::fdt::host::{Changes, SLACK, copy, edit};
-use crate::fdt::{Modules, Platform, Span, Spans};
+use crate::fdt::{Master, Modules, Platform, Span, Spans};
 use crate::hash::{Digest256, Measurement};
 use crate::image::appended::{Appended, Bad};
 use crate::image::{HEADER, Header};
@@ -115,13 +115,15 @@ fn memory(span: Span) -> &'static mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(span.base as *mut u8, span.size as usize) }
 }
 
-/// Puts kernel and device tree in place. `hidden` is Ward's memory; `taken` all that is in use.
+/// Puts kernel and device tree in place. `hidden` is Ward's memory; `taken` all that is in use;
+/// `masters` are not the host's.
 pub(super) fn prepare(
     fdt: Fdt<'_>,
     machine: &Platform<'_>,
     source: &Source<'_>,
     taken: &mut Spans,
     hidden: &[Span],
+    masters: &[Master],
 ) -> Result<Entry, Fatal> {
     let pc = place_kernel(machine, source.kernel, taken)?;
     if let Some(part) = source.ramdisk {
@@ -147,6 +149,7 @@ pub(super) fn prepare(
         hidden,
         bootargs,
         ramdisk: source.ramdisk.map(|part| part.span),
+        masters,
     };
     copy(fdt, buffer)
         .and_then(|()| edit(buffer, &changes))

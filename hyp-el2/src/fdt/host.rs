@@ -8,7 +8,7 @@
 //! says, now or after memory is added. The tree is what lets an honest host run.
 
 use super::memory::{Cells, RANGES, is_memory};
-use super::{Missing, Span, Spans, chosen, subtract};
+use super::{Master, Missing, Span, Spans, chosen, dma, subtract};
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::fdt_mut::{FdtMut, FdtNodeMut, SliceBuffer};
 use dtoolkit::{Node, Property, ToPropertyValue};
@@ -35,6 +35,8 @@ pub struct Changes<'a> {
     pub bootargs: Option<&'a str>,
     /// The host's RAM disk; none: it has none, whatever the tree said.
     pub ramdisk: Option<Span>,
+    /// Bus masters that the host does not get.
+    pub masters: &'a [Master],
 }
 
 type Buffer<'a> = SliceBuffer<'a>;
@@ -83,6 +85,7 @@ pub fn edit(buffer: &mut [u8], changes: &Changes<'_>) -> Result<usize, EditFaile
     super::parse(&buffer[..size])?;
     let mut fdt = FdtMut::from_slice_unchecked(buffer);
     hide(&mut fdt, changes.hidden)?;
+    hide_devices(&mut fdt, changes.masters)?;
     if fdt.find_node_mut("/chosen").is_none() {
         add_chosen(&mut fdt)?;
     }
@@ -97,7 +100,8 @@ pub fn edit(buffer: &mut [u8], changes: &Changes<'_>) -> Result<usize, EditFaile
         }
         None => INITRD.iter().for_each(|name| remove(&mut chosen, name)),
     }
-    remove_modules(&mut chosen);
+    // The kernel and the RAM disk are no modules for the host: it has them already.
+    remove_children(&mut chosen, &chosen::is_taken);
     Ok(fdt.as_read_only().data().len())
 }
 
@@ -116,19 +120,52 @@ fn set<T: ToPropertyValue>(
     Ok(())
 }
 
-/// The kernel and the RAM disk are no modules for the host: it has them already.
-fn remove_modules(chosen: &mut FdtNodeMut<'_, Buffer<'_>>) {
+/// Removes the children for which `test` holds.
+fn remove_children(parent: &mut FdtNodeMut<'_, Buffer<'_>>, test: &dyn Fn(&FdtNode<'_>) -> bool) {
     loop {
-        let mut children = chosen.children_mut();
+        let mut children = parent.children_mut();
         let taken = loop {
             match children.next() {
-                Some(node) if chosen::is_taken(&node.as_read_only()) => break node,
+                Some(node) if test(&node.as_read_only()) => break node,
                 Some(_) => {}
                 None => return,
             }
         };
         taken.remove();
     }
+}
+
+/// Takes the SMMUs out, so that a host does DMA as if there were none, and the bus masters that it
+/// is not to have. `msi-map` stays: messages pass the SMMU unchanged.
+fn hide_devices(fdt: &mut Tree<'_>, masters: &[Master]) -> Result<(), EditFailed> {
+    let gone = dma::hidden_phandles(fdt.as_read_only())?;
+    let is_gone = |phandle| gone.contains(&phandle);
+    let hidden = |node: &FdtNode<'_>| {
+        dma::is_hidden(node) || Master::of(node).is_some_and(|master| masters.contains(&master))
+    };
+    prune(&mut fdt.root_mut(), &hidden, &is_gone, 0)
+}
+
+fn prune(
+    node: &mut FdtNodeMut<'_, Buffer<'_>>,
+    hidden: &dyn Fn(&FdtNode<'_>) -> bool,
+    is_gone: &dyn Fn(u32) -> bool,
+    depth: u32,
+) -> Result<(), EditFailed> {
+    if depth > super::memory::DEEPEST {
+        return Err(EditFailed);
+    }
+    if dma::leads_to(&node.as_read_only(), is_gone) {
+        for name in dma::LEADS {
+            remove(node, name);
+        }
+    }
+    remove_children(node, hidden);
+    let mut children = node.children_mut();
+    while let Some(mut child) = children.next() {
+        prune(&mut child, hidden, is_gone, depth + 1)?;
+    }
+    Ok(())
 }
 
 /// Gives the root an empty node `/chosen`. The crate adds properties but no nodes; a property of

@@ -12,7 +12,7 @@ use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node, Property, ToCellInt};
 
 /// Levels of nodes that are searched for memory nodes in the wrong place.
-const DEEPEST: u32 = 16;
+pub(super) const DEEPEST: u32 = 16;
 
 /// Properties of memory nodes that hold ranges.
 pub(super) const RANGES: [&str; 2] = ["linux,usable-memory", "reg"];

@@ -15,12 +15,14 @@ pub enum Missing {
     BadMemory,
     /// A memory node that is no child of the root: some kernels use it, some do not.
     NestedMemory,
-    /// More ranges of memory, reservations or modules than Ward has room for.
+    /// More ranges of memory, reservations, modules or SMMUs than Ward has room for.
     TooMany,
     /// No CPU node, or more than [`MAX_CPUS`](super::MAX_CPUS).
     Cpus,
     /// No `arm,gic-v3` with a distributor and a redistributor.
     Gic,
+    /// An SMMU whose registers cannot be found: it would let everything pass.
+    BadSmmu,
     /// A GICv2.
     GicV2,
     /// No PSCI node.
@@ -46,10 +48,12 @@ impl fmt::Display for Missing {
                 "a memory node of the device tree is not a child of the root, or the tree is too deep"
             }
             Missing::TooMany => {
-                "the device tree has more than 32 ranges of memory, reservations or modules"
+                "the device tree has more than 32 ranges of memory, reservations or modules, or more \
+                 than 16 SMMUs"
             }
             Missing::Cpus => "the device tree has no CPUs, or more than 64",
             Missing::Gic => "the device tree has no GICv3 (on QEMU: -machine virt,gic-version=3)",
+            Missing::BadSmmu => "the registers of an SMMU of the device tree cannot be found",
             Missing::GicV2 => {
                 "the machine has a GICv2; Ward needs a GICv3 (on QEMU: -machine virt,gic-version=3)"
             }

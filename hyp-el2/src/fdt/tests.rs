@@ -213,6 +213,7 @@ fn the_host_does_not_see_wards_memory() {
             hidden: &hidden,
             bootargs: Some("a b"),
             ramdisk,
+            masters: &[],
         },
     )
     .unwrap();
@@ -253,6 +254,7 @@ fn edits_without_room_fail_cleanly() {
         hidden: &[],
         bootargs: Some("x"),
         ramdisk: None,
+        masters: &[],
     };
     assert!(edit(&mut buffer, &changes).is_err());
 }
@@ -438,6 +440,7 @@ fn memory_after(tree: &DeviceTree) -> Vec<(u64, u64)> {
         hidden: &[HOLE],
         bootargs: None,
         ramdisk: None,
+        masters: &[],
     };
     let blob = trees::edited(&tree.to_dtb(), &changes).unwrap();
     let spans = reader::Tree::read(&blob).unwrap().memory();
@@ -476,6 +479,7 @@ fn chosen_is_made_where_there_is_none() {
         hidden: &[HOLE],
         bootargs: Some("a b"),
         ramdisk: Some(HOLE),
+        masters: &[],
     };
     let blob = tree.to_dtb();
     let before = reader::Tree::read(&blob).unwrap();
@@ -508,6 +512,7 @@ fn a_ram_disk_of_the_boot_loaders_is_taken_and_a_stale_one_goes() {
         hidden: &[],
         bootargs: None,
         ramdisk: None,
+        masters: &[],
     };
     let after = reader::Tree::read(&trees::edited(&blob, &changes).unwrap()).unwrap();
     assert_eq!(after.property("/chosen", "linux,initrd-start"), None);

@@ -6,7 +6,7 @@ use dtoolkit::Node;
 use dtoolkit::fdt::{Fdt, FdtNode};
 
 /// Nodes between the root and a device, at most.
-const DEPTH: usize = 6;
+const DEPTH: usize = 16;
 
 /// A node, and the buses above it.
 #[derive(Clone, Debug)]
@@ -18,6 +18,27 @@ pub(super) struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
+    /// Does it read memory through the CPUs' caches, as it or the nearest bus above that says
+    /// anything of it says (Linux, `of_dma_is_coherent`)?
+    pub(super) fn is_coherent(&self, fdt: Fdt<'a>) -> bool {
+        let above = self.buses.iter().rev().copied();
+        [self.node]
+            .into_iter()
+            .chain(above)
+            .chain([fdt.root()])
+            .find_map(|node| match () {
+                () if node.property("dma-coherent").is_some() => Some(true),
+                () if node.property("dma-noncoherent").is_some() => Some(false),
+                () => None,
+            })
+            .unwrap_or(false)
+    }
+
+    /// Is there a PCI bridge above it?
+    pub(super) fn is_below_pci(&self) -> bool {
+        self.buses.iter().any(is_pci)
+    }
+
     /// Its `reg`, as the CPU addresses it: each bus translates by its `ranges` (Devicetree
     /// Specification 2.3.8). What no bus passes on is left out.
     pub(super) fn registers(&self) -> impl Iterator<Item = Span> + '_ {
@@ -60,6 +81,11 @@ pub(super) fn spans_of<'a>(node: &FdtNode<'a>) -> impl Iterator<Item = Option<Sp
     )
 }
 
+/// Is the node a PCI bridge?
+pub(super) fn is_pci(node: &FdtNode<'_>) -> bool {
+    value(node, "device_type") == Some(b"pci\0")
+}
+
 /// Is the node in use?
 pub(super) fn enabled(node: &FdtNode<'_>) -> bool {
     matches!(value(node, "status"), None | Some(b"okay\0" | b"ok\0"))
@@ -67,23 +93,47 @@ pub(super) fn enabled(node: &FdtNode<'_>) -> bool {
 
 /// The first node for which `test` holds, depth first. What a disabled bus has is left out.
 pub(super) fn find<'a>(fdt: Fdt<'a>, test: &dyn Fn(&FdtNode<'a>) -> bool) -> Option<Found<'a>> {
-    find_below(fdt.root(), &ArrayVec::new(), test)
+    let found = each(fdt, &mut |found, used| {
+        if used && test(&found.node) {
+            return Err(found.clone());
+        }
+        Ok(())
+    });
+    found.err()
 }
 
-fn find_below<'a>(
-    parent: FdtNode<'a>,
-    buses: &ArrayVec<FdtNode<'a>, DEPTH>,
-    test: &dyn Fn(&FdtNode<'a>) -> bool,
-) -> Option<Found<'a>> {
-    parent.children().filter(enabled).find_map(|node| {
-        let buses = buses.clone();
-        if test(&node) {
-            return Some(Found { node, buses });
+/// Visits each node, depth first, with whether it is in use: neither it nor a bus above is disabled.
+///
+/// # Errors
+/// The first of `visit`, which is then not called again.
+pub(super) fn each<'a, E>(
+    fdt: Fdt<'a>,
+    visit: &mut dyn FnMut(&Found<'a>, bool) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut at = Found {
+        node: fdt.root(),
+        buses: ArrayVec::new(),
+    };
+    below(&mut at, true, visit)
+}
+
+fn below<'a, E>(
+    at: &mut Found<'a>,
+    used: bool,
+    visit: &mut dyn FnMut(&Found<'a>, bool) -> Result<(), E>,
+) -> Result<(), E> {
+    let parent = at.node;
+    for node in parent.children() {
+        at.node = node;
+        let used = used && enabled(&node);
+        visit(at, used)?;
+        // Trees that are deeper are refused, see `memory`.
+        if at.buses.try_push(node).is_ok() {
+            below(at, used, visit)?;
+            at.buses.pop();
         }
-        let mut below = buses;
-        below.try_push(node).ok()?;
-        find_below(node, &below, test)
-    })
+    }
+    Ok(())
 }
 
 /// The node at a full path.

@@ -38,7 +38,7 @@ struct Places {
     interesting: Vec<u32>,
 }
 
-const INTERESTING: [&str; 12] = [
+const INTERESTING: [&str; 15] = [
     "reg",
     "#address-cells",
     "#size-cells",
@@ -51,6 +51,9 @@ const INTERESTING: [&str; 12] = [
     "linux,usable-memory-range",
     "linux,initrd-start",
     "no-map",
+    "phandle",
+    "iommu-map",
+    "bus-range",
 ];
 
 fn word(blob: &[u8], at: usize) -> usize {
@@ -172,6 +175,7 @@ fn boot(blob: &[u8], ward: &[Span]) -> bool {
         return false;
     };
     let _ = console(fdt);
+    let _ = DmaNodes::read(fdt);
     let discovered = Platform::discover(fdt);
     // The edit is tried where Ward would have stopped too: it must stand by itself.
     let hidden = match &discovered {
@@ -182,6 +186,7 @@ fn boot(blob: &[u8], ward: &[Span]) -> bool {
         hidden: &hidden,
         bootargs: Some("quiet"),
         ramdisk: None,
+        masters: &[Master::VirtioMmio],
     };
     let Some(after) = edited(blob, &changes) else {
         return false;

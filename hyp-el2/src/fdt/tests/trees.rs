@@ -86,6 +86,7 @@ fn each_tree_loses_what_is_hidden_and_nothing_else() {
             hidden: &hidden,
             bootargs: Some("console=ttyAMA0 quiet"),
             ramdisk: Some(ramdisk),
+            masters: &[],
         };
         let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
 
@@ -111,14 +112,20 @@ fn each_tree_loses_what_is_hidden_and_nothing_else() {
         let taken = |path: &str| {
             let kind = before.property(path, "compatible").unwrap_or(b"");
             let kind = String::from_utf8_lossy(kind);
-            kind.contains("multiboot,kernel") || kind.contains("multiboot,ramdisk")
+            let gone = ["multiboot,kernel", "multiboot,ramdisk", "arm,smmu-v3"];
+            gone.iter().any(|name| kind.contains(name))
         };
+        let has_smmu = before.nodes().any(|path| {
+            let kind = before.property(path, "compatible").unwrap_or(b"");
+            String::from_utf8_lossy(kind).contains("arm,smmu-v3")
+        });
         let written = ["bootargs", "linux,initrd-start", "linux,initrd-end"];
         let rest = |tree: &Tree| {
             let kept = |(path, name, _): &&(String, Option<String>, Vec<u8>)| {
                 let name = name.as_deref().unwrap_or("");
                 let changed = (path == "/chosen" && (name.is_empty() || written.contains(&name)))
                     || (is_memory(path) && name == "reg")
+                    || (has_smmu && ["iommus", "iommu-map", "iommu-map-mask"].contains(&name))
                     || taken(path);
                 !changed
             };
@@ -134,6 +141,12 @@ fn each_tree_loses_what_is_hidden_and_nothing_else() {
         );
         assert_eq!(rest_after.len(), rest_before.len(), "{name}");
         assert!(!after.nodes().any(taken), "{name}");
+        if has_smmu {
+            let leads =
+                |(_, name, _): &(_, Option<String>, _)| name.as_deref() == Some("iommu-map");
+            assert!(before.items.iter().any(leads), "{name}");
+            assert!(!after.items.iter().any(leads), "{name}");
+        }
         let chosen = |property| after.property("/chosen", property).unwrap();
         assert_eq!(chosen(written[0]), b"console=ttyAMA0 quiet\0", "{name}");
         assert_eq!(chosen(written[1]), ramdisk.base.to_be_bytes(), "{name}");
@@ -190,6 +203,7 @@ fn what_kvm_needs_stays() {
         hidden: &hidden,
         bootargs: None,
         ramdisk: None,
+        masters: &[],
     };
     let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
     let ppis = |path: &str| -> Vec<u8> {
@@ -202,4 +216,68 @@ fn what_kvm_needs_stays() {
         after.property("/intc@8000000/its@8080000", "compatible"),
         Some(&b"arm,gic-v3-its\0"[..])
     );
+}
+
+#[test]
+fn the_smmu_its_streams_and_what_is_beside_it_are_found() {
+    let (_, blob) = all()
+        .into_iter()
+        .find(|(name, _)| name == "virt-gic3-smmu")
+        .unwrap();
+    let found = DmaNodes::read(parse(&blob).unwrap()).unwrap();
+    let [smmu] = found.smmus[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(smmu.registers, Span::new(0x0905_0000, 0x2_0000).unwrap());
+    assert!(smmu.coherent);
+    assert_eq!(smmu.streams, 0x1_0000);
+    assert_eq!(found.hidden[..], [smmu.registers]);
+    // GITS_TRANSLATER is at 0x8090040.
+    assert_eq!(found.doorbells[..], [Span::new(0x0809_0000, PAGE).unwrap()]);
+    assert_eq!(
+        found.masters[0][..],
+        [Span::new(0x0902_0000, PAGE).unwrap()]
+    );
+    assert_eq!(
+        found.masters[1][..],
+        [Span::new(0x0a00_0000, 4 * PAGE).unwrap()]
+    );
+    assert_eq!((found.open_bridges, found.older), (0, 0));
+}
+
+#[test]
+fn without_an_smmu_a_bridge_is_open() {
+    for (name, blob) in all() {
+        let found = DmaNodes::read(parse(&blob).unwrap()).unwrap();
+        if name == "virt-gic3-2cpu" {
+            assert_eq!((found.smmus.len(), found.open_bridges), (0, 1));
+        }
+        assert!(found.smmus.is_empty() || name == "virt-gic3-smmu", "{name}");
+    }
+}
+
+/// fw_cfg and virtio go where they are not allowed, and nothing else does.
+#[test]
+fn bus_masters_go_where_they_are_not_allowed() {
+    let (_, blob) = all()
+        .into_iter()
+        .find(|(name, _)| name == "virt-gic3-smmu")
+        .unwrap();
+    let before = Tree::read(&blob).unwrap();
+    let nodes = |masters: &[Master]| {
+        let changes = Changes {
+            hidden: &[],
+            bootargs: None,
+            ramdisk: None,
+            masters,
+        };
+        let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
+        let count = |kind: &str| after.nodes().filter(|path| path.contains(kind)).count();
+        let all = before.nodes().count() - after.nodes().count();
+        (count("/fw-cfg@"), count("/virtio_mmio@"), all)
+    };
+    // One node less each time: the SMMU's.
+    assert_eq!(nodes(&[]), (1, 32, 1));
+    assert_eq!(nodes(&[Master::FwCfg]), (0, 32, 2));
+    assert_eq!(nodes(&Master::ALL), (0, 0, 34));
 }

@@ -1,0 +1,256 @@
+//! What the device tree says about DMA: the SMMUs, the doorbells of message interrupts, and the
+//! bus masters that no SMMU stands before.
+//!
+//! An SMMU is a bus master itself: it reads tables and writes queues where its registers say, and
+//! its performance monitors write messages. So a host that reached the registers of *any* SMMUv3 would
+//! reach all memory, and the pages of each are kept from it, also of those that the tree disables.
+
+use super::walk::{Found, each, is_pci};
+use super::{Missing, Span, Spans, value};
+use arrayvec::ArrayVec;
+use dtoolkit::fdt::{Fdt, FdtNode};
+use dtoolkit::standard::NodeStandard;
+
+/// SMMUs Ward has room for. One more ends the boot: an SMMU that nobody drives lets everything
+/// pass.
+pub const MAX_SMMUS: usize = 16;
+
+/// SMMUv3 (Linux, `Documentation/devicetree/bindings/iommu/arm,smmu-v3.yaml`).
+const SMMU: &str = "arm,smmu-v3";
+/// Its performance monitors, which can write a message wherever they are told (IHI 0070, 10).
+const MONITORS: &str = "arm,smmu-v3-pmcg";
+/// SMMUs that Ward does not drive.
+const OLDER: [&str; 4] = ["arm,smmu-v1", "arm,smmu-v2", "arm,mmu-401", "arm,mmu-500"];
+
+/// One SMMUv3 that is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SmmuNode {
+    /// Its registers.
+    pub registers: Span,
+    /// The tree says that it reads memory through the CPUs' caches.
+    pub coherent: bool,
+    /// Streams that the tree leads to it are below this number.
+    pub streams: u64,
+    phandle: Option<u32>,
+}
+
+/// A bus master that QEMU's boards have beside their SMMU, with registers of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Master {
+    /// QEMU's configuration device: one register starts a transfer to anywhere.
+    FwCfg,
+    /// virtio by registers: each queue is in memory of the driver's choice.
+    VirtioMmio,
+}
+
+impl Master {
+    /// All.
+    pub const ALL: [Master; 2] = [Master::FwCfg, Master::VirtioMmio];
+
+    /// What `ward.allow=` calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Master::FwCfg => "fw-cfg",
+            Master::VirtioMmio => "virtio-mmio",
+        }
+    }
+
+    const fn compatible(self) -> &'static str {
+        match self {
+            Master::FwCfg => "qemu,fw-cfg-mmio",
+            Master::VirtioMmio => "virtio,mmio",
+        }
+    }
+
+    /// Is this node one?
+    pub(super) fn of(node: &FdtNode<'_>) -> Option<Self> {
+        let is = |master: &Master| node.is_compatible(master.compatible());
+        Self::ALL.into_iter().find(is)
+    }
+
+    /// Does the command line let the host have it: `ward.allow=` with its name in a list?
+    pub fn is_allowed(self, bootargs: &str) -> bool {
+        let given = bootargs
+            .split_ascii_whitespace()
+            .filter_map(|word| word.strip_prefix("ward.allow="));
+        given
+            .flat_map(|list| list.split(','))
+            .any(|name| name == self.name())
+    }
+}
+
+/// What the tree says about DMA.
+#[derive(Clone, Debug, Default)]
+pub struct DmaNodes {
+    /// SMMUs to drive.
+    pub smmus: ArrayVec<SmmuNode, MAX_SMMUS>,
+    /// Whole pages of registers that the host may never reach.
+    pub hidden: Spans,
+    /// Pages to which devices write message interrupts.
+    pub doorbells: Spans,
+    /// Whole pages of registers of [`Master`]s, in the order of [`Master::ALL`].
+    pub masters: [Spans; 2],
+    /// PCI host bridges, some of whose devices no SMMU stands before.
+    pub open_bridges: u32,
+    /// SMMUs of an older version, which Ward does not drive.
+    pub older: u32,
+}
+
+impl DmaNodes {
+    /// Reads the tree.
+    ///
+    /// # Errors
+    /// [`Missing::BadSmmu`] for an SMMU whose registers cannot be read; [`Missing::TooMany`].
+    pub fn read(fdt: Fdt<'_>) -> Result<Self, Missing> {
+        let mut nodes = DmaNodes::default();
+        each(fdt, &mut |found, used| nodes.add(fdt, found, used))?;
+        // Only now all SMMUs are known.
+        each(fdt, &mut |found, used| {
+            if used {
+                nodes.streams_of(found);
+            }
+            Ok::<(), Missing>(())
+        })?;
+        super::span::join(&mut nodes.hidden);
+        for spans in &mut nodes.masters {
+            super::span::join(spans);
+        }
+        Ok(nodes)
+    }
+
+    fn add<'a>(&mut self, fdt: Fdt<'a>, found: &Found<'a>, used: bool) -> Result<(), Missing> {
+        let node = &found.node;
+        let pages = |span: Span| span.to_pages();
+        if node.is_compatible(SMMU) {
+            let registers = found.registers().next();
+            let Some(registers) = registers else {
+                // Out of use and out of reach is as good as not there.
+                return if used { Err(Missing::BadSmmu) } else { Ok(()) };
+            };
+            super::span::push(&mut self.hidden, pages(registers))?;
+            if used {
+                let smmu = SmmuNode {
+                    registers,
+                    coherent: found.is_coherent(fdt),
+                    streams: 0,
+                    phandle: phandle(node),
+                };
+                self.smmus.try_push(smmu).map_err(|_| Missing::TooMany)?;
+            }
+        } else if node.is_compatible(MONITORS) {
+            for span in found.registers() {
+                super::span::push(&mut self.hidden, pages(span))?;
+            }
+        } else if let Some(master) = Master::of(node) {
+            for span in found.registers() {
+                let spans = &mut self.masters[master as usize];
+                super::span::push(spans, pages(span))?;
+                // 32 windows of virtio are 4 pages.
+                super::span::join(spans);
+            }
+        } else if used && OLDER.iter().any(|name| node.is_compatible(name)) {
+            self.older += 1;
+        } else if used && let Some(page) = doorbell(found) {
+            super::span::push(&mut self.doorbells, page)?;
+            super::span::join(&mut self.doorbells);
+        }
+        Ok(())
+    }
+
+    /// Which streams a node's `iommus` and `iommu-map` lead to which SMMU.
+    fn streams_of(&mut self, found: &Found<'_>) {
+        let node = &found.node;
+        // One cell names a stream of an SMMUv3.
+        for [phandle, stream] in cells(node, "iommus") {
+            self.reach(phandle, u64::from(stream) + 1);
+        }
+        let mut mapped = 0;
+        for [_, phandle, first, length] in cells(node, "iommu-map") {
+            self.reach(phandle, u64::from(first) + u64::from(length));
+            mapped += u64::from(length);
+        }
+        if is_pci(node) && !found.is_below_pci() && mapped < requesters(node) {
+            self.open_bridges += 1;
+        }
+    }
+
+    fn reach(&mut self, phandle: u32, end: u64) {
+        let ours = |smmu: &&mut SmmuNode| smmu.phandle == Some(phandle);
+        if let Some(smmu) = self.smmus.iter_mut().find(ours) {
+            smmu.streams = smmu.streams.max(end);
+        }
+    }
+}
+
+/// How many requester IDs a host bridge has: 256 for each bus, of 256 buses where it does not say.
+fn requesters(node: &FdtNode<'_>) -> u64 {
+    let buses = match cells::<2>(node, "bus-range").next() {
+        Some([first, last]) => u64::from(last.saturating_sub(first)) + 1,
+        None => 256,
+    };
+    buses << 8
+}
+
+/// The page that devices write to for an interrupt: `GITS_TRANSLATER` is in the second frame of
+/// 64 KiB of an ITS (IHI 0069, 12.18), `V2M_MSI_SETSPI_NS` in the first page of its own.
+fn doorbell(found: &Found<'_>) -> Option<Span> {
+    let registers = || found.registers().next();
+    let at = if found.node.is_compatible("arm,gic-v3-its") {
+        registers().filter(|span| span.size >= 0x2_0000)?.base + 0x1_0000
+    } else if found.node.is_compatible("arm,gic-v2m-frame") {
+        registers()?.base
+    } else {
+        return None;
+    };
+    Span::new(at, 1).map(Span::to_pages)
+}
+
+/// Words of a property, `N` at a time. What is left over is left out.
+fn cells<'a, const N: usize>(
+    node: &FdtNode<'a>,
+    name: &str,
+) -> impl Iterator<Item = [u32; N]> + use<'a, N> {
+    let bytes = value(node, name).unwrap_or(&[]);
+    bytes.chunks_exact(4 * N).map(|entry| {
+        let word = |n: usize| {
+            entry[4 * n..]
+                .first_chunk()
+                .copied()
+                .map_or(0, u32::from_be_bytes)
+        };
+        core::array::from_fn(word)
+    })
+}
+
+fn phandle(node: &FdtNode<'_>) -> Option<u32> {
+    cells::<1>(node, "phandle").next().map(|[phandle]| phandle)
+}
+
+/// Is the node not for the host: an SMMUv3 or its monitors?
+pub(super) fn is_hidden(node: &FdtNode<'_>) -> bool {
+    node.is_compatible(SMMU) || node.is_compatible(MONITORS)
+}
+
+/// Does the node lead its streams to an SMMU that `gone` says is not there for the host?
+pub(super) fn leads_to(node: &FdtNode<'_>, gone: &dyn Fn(u32) -> bool) -> bool {
+    cells(node, "iommus").any(|[phandle, _]| gone(phandle))
+        || cells(node, "iommu-map").any(|[_, phandle, _, _]| gone(phandle))
+}
+
+/// The properties that lead a node's streams to an SMMU.
+pub(super) const LEADS: [&str; 3] = ["iommus", "iommu-map", "iommu-map-mask"];
+
+/// The `phandle`s of all nodes that are hidden.
+pub(super) fn hidden_phandles(fdt: Fdt<'_>) -> Result<ArrayVec<u32, 64>, Missing> {
+    let mut found = ArrayVec::new();
+    each(fdt, &mut |node, _| {
+        if let Some(phandle) = phandle(&node.node).filter(|_| is_hidden(&node.node)) {
+            found.try_push(phandle).map_err(|_| Missing::TooMany)?;
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+use super::*;
+use crate::fdt::parse;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+
+fn node(name: &str, kind: &str, properties: &[(&str, &[u32])]) -> DeviceTreeNode {
+    let mut node = DeviceTreeNode::new(name).unwrap();
+    let mut add = |name: &str, value: &[u8]| {
+        node.add_property(DeviceTreeProperty::new(name, value).unwrap());
+    };
+    add("compatible", format!("{kind}\0").as_bytes());
+    for (name, words) in properties {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        add(name, &bytes);
+    }
+    node
+}
+
+fn text(node: &mut DeviceTreeNode, name: &str, value: &str) {
+    node.add_property(DeviceTreeProperty::new(name, format!("{value}\0").as_bytes()).unwrap());
+}
+
+fn read(nodes: Vec<DeviceTreeNode>) -> Result<DmaNodes, Missing> {
+    let mut tree = DeviceTree::new();
+    for name in ["#address-cells", "#size-cells"] {
+        let one = DeviceTreeProperty::new(name, &1_u32.to_be_bytes()[..]).unwrap();
+        tree.root.add_property(one);
+    }
+    for node in nodes {
+        tree.root.add_child(node);
+    }
+    let blob = tree.to_dtb();
+    DmaNodes::read(parse(&blob).unwrap())
+}
+
+fn smmu(at: u32, phandle: u32, more: &[(&str, &[u32])]) -> DeviceTreeNode {
+    let reg = [at, 0x2_0000];
+    let own: [(&str, &[u32]); 2] = [("reg", &reg), ("phandle", &[phandle])];
+    node(&format!("iommu@{at:x}"), SMMU, &[&own[..], more].concat())
+}
+
+#[test]
+fn streams_go_to_the_smmu_that_their_node_names() {
+    let mut bridge = node(
+        "pcie@10000000",
+        "pci-host-ecam-generic",
+        &[("iommu-map", &[0, 2, 0x100, 0x200, 0x200, 7, 0, 0xfe00])],
+    );
+    text(&mut bridge, "device_type", "pci");
+    let found = read(vec![
+        smmu(0x1000_0000, 1, &[("dma-coherent", &[])]),
+        smmu(0x2000_0000, 2, &[]),
+        node("net@1", "x,net", &[("iommus", &[1, 5, 1, 3])]),
+        bridge,
+    ]);
+    let found = found.unwrap();
+    let seen: Vec<_> = found
+        .smmus
+        .iter()
+        .map(|s| (s.streams, s.coherent))
+        .collect();
+    assert_eq!(seen, [(6, true), (0x300, false)]);
+    // All requester IDs are in the map, though some of them lead elsewhere.
+    assert_eq!(found.open_bridges, 0);
+}
+
+#[test]
+fn a_bridge_with_devices_outside_the_map_is_open_unless_it_has_fewer_buses() {
+    for (buses, open) in [([0, 0xff], 1), ([0, 1], 0)] {
+        let mut bridge = node(
+            "pcie@10000000",
+            "pci-host-ecam-generic",
+            &[("iommu-map", &[0, 1, 0, 0x200]), ("bus-range", &buses)],
+        );
+        text(&mut bridge, "device_type", "pci");
+        // A root port is not a host bridge.
+        let mut port = node("pcie@0", "x,port", &[]);
+        text(&mut port, "device_type", "pci");
+        bridge.add_child(port);
+        let found = read(vec![smmu(0x1000_0000, 1, &[]), bridge]).unwrap();
+        assert_eq!(found.open_bridges, open);
+    }
+}
+
+#[test]
+fn the_registers_of_what_is_out_of_use_are_kept_from_the_host_too() {
+    let mut off = smmu(0x1000_0000, 1, &[]);
+    text(&mut off, "status", "disabled");
+    let monitors = node(
+        "pmcg@0",
+        MONITORS,
+        &[("reg", &[0x1002_0000, 0x1000, 0x1003_0000, 0x1000])],
+    );
+    let found = read(vec![off, monitors]).unwrap();
+    assert!(found.smmus.is_empty());
+    let hidden: Vec<_> = found
+        .hidden
+        .iter()
+        .map(|span| (span.base, span.size))
+        .collect();
+    assert_eq!(hidden, [(0x1000_0000, 0x2_1000), (0x1003_0000, 0x1000)]);
+}
+
+#[test]
+fn an_smmu_that_cannot_be_driven_for_lack_of_registers_ends_the_boot() {
+    let found = read(vec![node("iommu@0", SMMU, &[])]);
+    assert_eq!(found.unwrap_err(), Missing::BadSmmu);
+    let many = (0..=MAX_SMMUS as u32)
+        .map(|n| smmu(n << 20, n, &[]))
+        .collect();
+    assert_eq!(read(many).unwrap_err(), Missing::TooMany);
+}
+
+#[test]
+fn older_ones_are_counted_and_doorbells_found() {
+    let found = read(vec![
+        node("iommu@0", "arm,mmu-500", &[]),
+        node(
+            "v2m@0",
+            "arm,gic-v2m-frame",
+            &[("reg", &[0x3000_0000, 0x1000])],
+        ),
+        node(
+            "its@0",
+            "arm,gic-v3-its",
+            &[("reg", &[0x4000_0000, 0x2_0000])],
+        ),
+        // Too small to have the second frame.
+        node(
+            "its@1",
+            "arm,gic-v3-its",
+            &[("reg", &[0x5000_0000, 0x1_0000])],
+        ),
+    ]);
+    let found = found.unwrap();
+    assert_eq!(found.older, 1);
+    let pages: Vec<_> = found
+        .doorbells
+        .iter()
+        .map(|span| (span.base, span.size))
+        .collect();
+    assert_eq!(pages, [(0x3000_0000, 0x1000), (0x4001_0000, 0x1000)]);
+}
+
+#[test]
+fn a_command_line_allows_masters_by_name() {
+    let line = "quiet ward.allow=virtio-mmio,other console=ttyAMA0";
+    assert!(Master::VirtioMmio.is_allowed(line));
+    assert!(!Master::FwCfg.is_allowed(line));
+    assert!(!Master::FwCfg.is_allowed("xward.allow=fw-cfg ward.allow=fw-cfgs"));
+    assert!(Master::FwCfg.is_allowed("ward.allow=a ward.allow=fw-cfg"));
+}
