@@ -62,6 +62,7 @@ fn serve(boot: u64) {
         }
         mode::SHARE => result(hvc1(smccc::KVM_MEM_SHARE, argument())),
         mode::UNSHARE => result(hvc1(smccc::KVM_MEM_UNSHARE, argument())),
+        mode::RELINQUISH => result(hvc1(smccc::KVM_MEM_RELINQUISH, argument())),
         mode::SECOND => result(second::start_serving()),
         mode::KEEP => result(u64::from(secrets::keep().is_err())),
         mode::COMPARE => compare::run(),

@@ -2,6 +2,7 @@
 //!
 //! * `demo`: a readable story of one guest's life;
 //! * `all`, or `suite=NAME` (see `suites`): named tests;
+//! * `suite=dma`: the attacks by DMA, for a machine with an SMMU and two `edu` devices; not in `all`;
 //! * `soak` or `soak=ROUNDS`: create, run and destroy, over and over;
 //! * `fuzz=CALLS,SEED`: random calls from every CPU;
 //! * `bench`: counts, for QEMU with `-icount`;
@@ -18,7 +19,9 @@ mod bench;
 mod calls;
 mod demo;
 mod device;
+mod dma;
 mod env;
+mod log;
 mod owner;
 mod run;
 mod scan;

@@ -84,6 +84,8 @@ pub(crate) mod mode {
     pub(crate) const KEEP: u64 = 13;
     /// Measure what KVM can be compared by, then ask again: see `guest::compare`.
     pub(crate) const COMPARE: u64 = 14;
+    /// Give the page at the argument's address back; the result is the call's.
+    pub(crate) const RELINQUISH: u64 = 15;
 }
 
 /// What the guest wants of the host.

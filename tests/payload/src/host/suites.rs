@@ -4,6 +4,7 @@ mod addresses;
 mod build;
 mod calls;
 mod cpus;
+mod dma;
 mod fuzz;
 mod guest;
 mod isolation;
@@ -72,10 +73,14 @@ pub(crate) fn run_words(env: &Env) {
         tally::run(env, "fuzz", fuzz::TESTS);
     }
     let chosen = value("suite").unwrap_or(if has("all") { "all" } else { "" });
+    let is_chosen = |name: &str| chosen.split(',').any(|one| one == name);
     for (name, tests) in SUITES {
-        if chosen == "all" || chosen.split(',').any(|one| one == *name) {
+        if chosen == "all" || is_chosen(name) {
             tally::run(env, name, tests);
         }
+    }
+    if is_chosen("dma") {
+        dma::run(env);
     }
     tally::print_total();
 }

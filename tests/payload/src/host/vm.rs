@@ -223,12 +223,18 @@ impl Vm {
 
     /// A frame that Ward holds for the VM: a record, a table or the pool.
     pub(crate) fn frame_of_ward(&self) -> Option<u64> {
+        self.range_of_ward(0)
+    }
+
+    /// The first frame of the `n`th range that Ward holds for the VM: its record, the root of its
+    /// table, its pool, records of vCPUs.
+    pub(crate) fn range_of_ward(&self, n: usize) -> Option<u64> {
         let given = GIVEN.lock();
-        given
+        let mut ranges = given
             .iter()
             .flatten()
-            .find(|g| g.book == self.book && g.ipa.is_none())
-            .map(|g| g.pa)
+            .filter(|g| g.book == self.book && g.ipa.is_none());
+        ranges.nth(n).map(|g| g.pa)
     }
 
     /// The VM's state, as Ward says.

@@ -80,6 +80,12 @@ pub(crate) struct Board {
     pub(crate) gicd: u64,
     /// Its first redistributor.
     pub(crate) gicr: u64,
+    /// Its interrupt translation service; 0: none.
+    pub(crate) its: u64,
+    /// The configuration space of the PCI host bridge; 0: none.
+    pub(crate) ecam: u64,
+    /// Where functions behind it can have 32-bit memory.
+    pub(crate) pci_window: u64,
     /// MPIDR of each CPU.
     pub(crate) mpidr: [u64; MAX_CPUS],
     /// CPUs, at most [`MAX_CPUS`].
@@ -189,6 +195,14 @@ impl Board {
         } else if is("arm,gic-v3") {
             ranges(node, |range| regs.push(range));
             (self.gicd, self.gicr) = (regs.list[0].start, regs.list[1].start);
+            node.children().for_each(|child| self.read_device(child));
+        } else if is("arm,gic-v3-its") {
+            ranges(node, |range| regs.push(range));
+            self.its = regs.list[0].start;
+        } else if is("pci-host-ecam-generic") {
+            ranges(node, |range| regs.push(range));
+            self.ecam = regs.list[0].start;
+            self.pci_window = pci_window(node).unwrap_or(0);
         }
     }
 
@@ -227,6 +241,15 @@ fn ranges(node: FdtNode<'static>, mut each: impl FnMut(Range)) {
             each(Range::sized(start, size));
         }
     }
+}
+
+/// Where the CPU finds the bridge's 32-bit memory: `ranges` has three cells for the bus's address,
+/// the first of which says what kind it is, two for the CPU's, two for the size.
+fn pci_window(bridge: FdtNode<'static>) -> Option<u64> {
+    let ranges = bridge.property("ranges")?;
+    let mut rows = ranges.value().chunks_exact(28);
+    let row = rows.find(|row| row[0] & 3 == 2)?;
+    Some(number(&row[12..20]))
 }
 
 fn text(node: FdtNode<'static>, name: &str) -> Option<&'static str> {
