@@ -1,6 +1,7 @@
 //! `cargo xtask test`: runs the tiers of tests in order and adds up what passed.
 
 mod ahead;
+mod dma;
 mod linux;
 mod machines;
 mod payloads;
@@ -28,6 +29,8 @@ Examples:
   cargo xtask test --list                   the tiers and what each one does
   cargo xtask test --tier unit --tier qemu  two of them
   cargo xtask test --long                   long runs: a million lock-step calls, all machines
+  WARD_RUN=dma-a76-2cpu cargo xtask test --tier dma   one machine
+  WARD_SWITCH=stale-smmu cargo xtask test --tier dma  do its tests miss a protection?
   cargo xtask test --allow-missing miri     go on without a nightly toolchain
 
 A failing tier does not keep the others from running. The last line is
@@ -120,7 +123,7 @@ fn scope(args: &TestArgs, tiers: &[&Tier]) -> setup::Scope {
         setup::Scope::Test
     } else if runs("linux") || runs("guest") || runs("demo") {
         setup::Scope::Host
-    } else if runs("qemu") || runs("boot") {
+    } else if runs("qemu") || runs("boot") || runs("dma") {
         setup::Scope::Boot
     } else {
         setup::Scope::Build

@@ -2,7 +2,7 @@
 
 use crate::qemu::Machine;
 
-/// One run of the tier `qemu`.
+/// One run of the EL1 test host, of the tier `qemu` but for those in `dma.rs`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     /// Name of the run and of its log.
@@ -17,7 +17,7 @@ pub(super) struct Run {
     pub(super) long: bool,
 }
 
-const fn run(
+pub(super) const fn run(
     name: &'static str,
     suite: &'static str,
     cpu: &'static str,

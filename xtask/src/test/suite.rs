@@ -16,6 +16,28 @@ use crate::run::say;
 
 /// Runs the suite on its machine and adds its tests to the tally.
 pub(super) fn run(run: &Run, images: &Images, tally: &mut Tally) -> Result<()> {
+    run_with(run, images, &[], tally)
+}
+
+/// The same on a machine with more devices: further arguments of QEMU.
+pub(super) fn run_with(
+    run: &Run,
+    images: &Images,
+    devices: &[&str],
+    tally: &mut Tally,
+) -> Result<()> {
+    let (log, report) = boot(run, run.name, images, devices)?;
+    tally.console(run.name, &log, report.passed, &report.wrong);
+    Ok(())
+}
+
+/// Boots, and keeps the console under a name, which is returned for people.
+pub(super) fn boot(
+    run: &Run,
+    name: &str,
+    images: &Images,
+    devices: &[&str],
+) -> Result<(String, Report)> {
     let machine = run.machine;
     say(&format!(
         "{}: suite {} on {} x {}, {} MiB",
@@ -29,20 +51,22 @@ pub(super) fn run(run: &Run, images: &Images, tally: &mut Tally) -> Result<()> {
         wait_for_gdb: false,
     }
     .command();
+    qemu.args(devices);
     let console = console::watch(&mut qemu, Some(Duration::from_secs(run.limit)), false)?;
-    let log = console.keep(run.name)?;
+    let log = console.keep(name)?;
 
     let mut report = Report::read(&console.lines);
     report.wrong.extend(console.bad_end());
-    tally.console(run.name, &log, report.passed, &report.wrong);
-    Ok(())
+    Ok((log, report))
 }
 
 /// What the test host reported.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Report {
-    passed: usize,
-    wrong: Vec<String>,
+pub(super) struct Report {
+    /// Tests that passed.
+    pub(super) passed: usize,
+    /// Tests that did not, and what else is wrong.
+    pub(super) wrong: Vec<String>,
 }
 
 /// Lines that may be torn in one run.

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use super::dma;
 use super::linux;
 use super::machines::RUNS;
 use super::payloads;
@@ -74,6 +75,11 @@ pub(super) const TIERS: &[Tier] = &[
         name: "qemu",
         what: "the EL1 test host on a range of machines in QEMU",
         run: qemu,
+    },
+    Tier {
+        name: "dma",
+        what: "attacks by real DMA, behind an SMMU and beside it, in QEMU",
+        run: dma::run,
     },
     Tier {
         name: "linux",

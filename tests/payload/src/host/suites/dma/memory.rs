@@ -183,6 +183,7 @@ fn neighbours(env: &Env) -> Outcome {
         let vm = Vm::verified(env)?;
         let frames = pages::take(3, 1);
         vm.took_by_map(SPARE, frames + 4096)?;
+        same!(vm.ask(mode::HIDE, SPARE)?, 0, "secrets written");
         for page in [frames, frames + 0x2000] {
             dma.poke(page + 16, ATTACK, 8)?;
             same!(memory::peek(page + 16), ATTACK, "written by DMA beside");
