@@ -4,7 +4,8 @@
 //! owner shares it. Host-owned frames are mapped from the start, with the largest leaves their
 //! neighbours allow; a frame leaves the map *before* its record says it is another's, with the
 //! invalidation complete in between (I6), and its record says the host's only after it has been
-//! unmapped everywhere, invalidated and zeroed (I5). [`Clean`] is the proof of that.
+//! unmapped everywhere, invalidated and zeroed (I5). [`Clean`] is the proof of that. What the
+//! host's devices reach follows in step (`dma`).
 //!
 //! All of this is behind one lock ([`level::Memory`](crate::lock::level::Memory)), the innermost
 //! but the log's. Nothing here zeroes or hashes: callers do that between two short holds.
@@ -12,6 +13,7 @@
 //! What each state permits is in [`matrix`].
 
 pub mod bank;
+mod dma;
 pub mod frame;
 mod give;
 mod host_fault;
@@ -31,6 +33,7 @@ use crate::abi::Error;
 use crate::addr::{Pfn, VmId};
 use crate::machine::Machine;
 use crate::stage2::{Attrs, MemoryKind, Pool, Stage2};
+use dma::HostDma;
 
 /// Frames by owner, kept as records change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -51,6 +54,7 @@ pub struct Memory<M: Machine> {
     counts: Counts,
     host: Stage2,
     pool: Pool,
+    dma: Option<HostDma>,
 }
 
 /// How the host maps its own RAM.

@@ -30,6 +30,7 @@ mod accessed;
 mod change;
 mod descriptor;
 mod geometry;
+mod identity;
 #[cfg(feature = "inspect")]
 mod inspect;
 mod map;

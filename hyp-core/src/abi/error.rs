@@ -39,6 +39,9 @@ pub enum Error {
     BadDigest = -13,
     /// All VM numbers are in use.
     NoNumber = -14,
+    /// An SMMU no longer answers, so that what its devices reach can't be taken from them: no
+    /// frame leaves the host any more.
+    DeviceLost = -15,
 }
 
 /// `x0` of a long call that did a bounded piece and wants to be called again with the same
@@ -47,7 +50,7 @@ pub const AGAIN: i64 = 1;
 
 impl Error {
     /// All errors, in order of their number.
-    pub const ALL: [Error; 14] = [
+    pub const ALL: [Error; 15] = [
         Error::NotSupported,
         Error::InvalidArgument,
         Error::BadAddress,
@@ -62,6 +65,7 @@ impl Error {
         Error::UntrustedKey,
         Error::BadDigest,
         Error::NoNumber,
+        Error::DeviceLost,
     ];
 
     /// The number in `x0`.

@@ -1,4 +1,4 @@
-//! I1 to I3 over every frame record and every stage-2 table of a machine that is running.
+//! I1 to I4 over every frame record and every stage-2 table of a machine that is running.
 //!
 //! The executable specification judges the tables by what it expects; this judges them by Ward's
 //! own records, and so needs nothing but Ward. It may run while other CPUs call: each part looks
@@ -30,6 +30,8 @@ pub enum Rule {
     I3 = 3,
     /// A sum is wrong: frames are lost or counted twice.
     Books = 4,
+    /// The host's devices reach what they may not, or not all that they may.
+    I4 = 5,
 }
 
 /// The first thing found broken.
@@ -201,7 +203,7 @@ impl<M: Machine> Look<'_, M> {
 }
 
 impl<M: Machine> Ward<M> {
-    /// Checks I1 to I3 over everything.
+    /// Checks I1 to I4 over everything.
     ///
     /// # Errors
     /// The first thing that is broken.
@@ -209,6 +211,7 @@ impl<M: Machine> Ward<M> {
         let order = &mut Order::top();
         let mut checked = Checked::default();
         self.check_host(order, &mut checked)?;
+        self.check_dma(order, &mut checked)?;
         for base in (0..self.slots.len()).step_by(CHUNK) {
             let named = self.named_vms(order, base);
             for number in base.max(1)..self.slots.len().min(base + CHUNK) {
@@ -262,6 +265,61 @@ impl<M: Machine> Ward<M> {
         let (_, wards) = look.frames_of(VmId::HOST);
         if wards < tables + memory.pool_len() {
             return Err(look.broken(Rule::Books, "more tables and pool than frames of Ward's"));
+        }
+        Ok(())
+    }
+
+    /// I4 and I1 for the host's DMA table: it maps what the host may, and all of that.
+    fn check_dma(
+        &self,
+        order: &mut Order<'_, level::Top>,
+        checked: &mut Checked,
+    ) -> Result<(), Broken> {
+        let (memory, _) = self.memory.lock(order);
+        let (Some(table), Some(config)) = (memory.dma_table(), &self.config.dma) else {
+            return Ok(());
+        };
+        let mut look = Look {
+            memory: &*memory,
+            table: VmId::HOST,
+            checked,
+        };
+        let mut ram = 0;
+        table.visit(&self.machine, &mut |seen| match seen {
+            Seen::Table(page) => look.table_page(page),
+            Seen::Leaf(ipa, leaf) => {
+                look.checked.leaves += 1;
+                let bell = |bells: &[Range]| bells.iter().any(|bell| bell.contains(leaf.frame));
+                let normal = leaf.attrs.kind == MemoryKind::Normal;
+                let right = ipa == Ipa::identity(leaf.frame)
+                    && match memory.state(leaf.frame) {
+                        Some(state) => {
+                            ram += 1;
+                            state.host_may_map() && normal
+                        }
+                        None => bell(config.doorbells.as_slice()) && !normal,
+                    };
+                if right {
+                    return Ok(());
+                }
+                let rule = match memory.state(leaf.frame) {
+                    Some(FrameState::Hyp { .. }) => Rule::I1,
+                    _ => Rule::I4,
+                };
+                Err(look.at(
+                    rule,
+                    "devices reach what they may not",
+                    Some(ipa),
+                    leaf.frame,
+                ))
+            }
+        })?;
+        let end = 1 << (table.geometry().ipa_bits() - 12);
+        let may = memory
+            .records()
+            .filter(|(frame, state)| frame.0 < end && state.host_may_map());
+        if may.count() != ram {
+            return Err(look.broken(Rule::I4, "devices don't reach all that they may"));
         }
         Ok(())
     }

@@ -39,6 +39,7 @@ impl InTransit {
 impl<M: Machine> Memory<M> {
     /// Starts the return of frames that just left `vm`'s stage 2, invalidation complete.
     pub fn begin_return(&mut self, machine: &M, vm: VmId, range: Range) -> InTransit {
+        self.dma_return(machine, range);
         for n in 0..range.frames {
             let frame = range.first.add(n);
             match self.owned_by(frame, vm) {
@@ -60,6 +61,7 @@ impl<M: Machine> Memory<M> {
         for n in 0..range.frames {
             self.set(range.first.add(n), FrameState::HOST_IDLE);
         }
+        self.dma_grant(machine, range);
         if range.frames == BLOCK_FRAMES && range.first.0.is_multiple_of(BLOCK_FRAMES) {
             self.map_host_ram(machine, range.first, Size::Block2M);
         } else {

@@ -1,6 +1,7 @@
 //! The host touched what its stage 2 does not map.
 
 use super::{FrameState, HOST_DEVICE, HOST_SHARED, Memory, Range};
+use crate::abi::Error;
 use crate::addr::{BLOCK_FRAMES, Ipa, Pfn, Size};
 use crate::machine::Machine;
 use crate::stage2::{Attrs, Lookup};
@@ -79,25 +80,43 @@ impl<M: Machine> Memory<M> {
         true
     }
 
-    /// Makes a page that a VM owns the host's to access too.
-    pub fn share(&mut self, frame: Pfn, vm: crate::addr::VmId) {
+    /// Makes a page that a VM owns the host's and its devices' to access too.
+    pub fn share(&mut self, machine: &M, frame: Pfn, vm: crate::addr::VmId) {
         match self.owned_by(frame, vm) {
-            Some((ipa, false)) => self.set(
-                frame,
-                FrameState::Vm {
-                    vm,
-                    ipa,
-                    shared: true,
-                },
-            ),
+            Some((ipa, false)) => {
+                self.set(
+                    frame,
+                    FrameState::Vm {
+                        vm,
+                        ipa,
+                        shared: true,
+                    },
+                );
+                let frames = 1;
+                self.dma_grant(
+                    machine,
+                    Range {
+                        first: frame,
+                        frames,
+                    },
+                );
+            }
             other => unreachable!("share of {frame:?}: {other:?}"),
         }
     }
 
-    /// Takes it from the host again: unmapped and invalidated on return.
-    pub fn unshare(&mut self, machine: &M, frame: Pfn, vm: crate::addr::VmId) {
+    /// Takes it from the host and its devices again: unmapped and invalidated on return.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], with nothing changed.
+    pub fn unshare(&mut self, machine: &M, frame: Pfn, vm: crate::addr::VmId) -> Result<(), Error> {
         match self.owned_by(frame, vm) {
             Some((ipa, true)) => {
+                let page = Range {
+                    first: frame,
+                    frames: 1,
+                };
+                self.dma_take(machine, core::iter::once(page))?;
                 self.unmap_host(machine, frame, Size::Page);
                 self.set(
                     frame,
@@ -110,5 +129,6 @@ impl<M: Machine> Memory<M> {
             }
             other => unreachable!("unshare of {frame:?}: {other:?}"),
         }
+        Ok(())
     }
 }

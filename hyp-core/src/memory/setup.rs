@@ -1,10 +1,19 @@
 //! The records and the host's map as Ward leaves boot.
 
+use super::dma::HostDma;
 use super::{Counts, FrameState, FrameWord, HOST_RAM, Memory, Range};
 use crate::addr::{Ipa, Pfn, Size, VmId};
 use crate::config::{BootError, Config};
 use crate::machine::Machine;
 use crate::stage2::{Pool, Stage2};
+
+/// The frames from one to before another, none if they are the other way round.
+fn between(first: Pfn, end: Pfn) -> Range {
+    Range {
+        first,
+        frames: end.0.saturating_sub(first.0),
+    }
+}
 
 /// Leaves, the largest first.
 const SIZES: [Size; 3] = [Size::Block1G, Size::Block2M, Size::Page];
@@ -52,6 +61,7 @@ impl<M: Machine> Memory<M> {
             frames,
             host: Stage2::new(VmId::HOST, root, config.geometry),
             pool: Pool::new(),
+            dma: None,
         };
         memory.frames.fill(FrameWord::HOST_IDLE);
         for range in config.hyp.as_slice() {
@@ -66,11 +76,29 @@ impl<M: Machine> Memory<M> {
         for &range in config.ram.as_slice() {
             memory.map_range(machine, config, range, &mut leaves)?;
         }
+        if let Some(dma) = &config.dma {
+            memory.dma = Some(HostDma::new(machine, config, dma)?);
+            for &range in config.ram.as_slice() {
+                memory.dma_grant_all(machine, config, range);
+            }
+        }
         let [huge, large, small] = leaves;
         machine.console(format_args!(
             "the host's memory: {huge} x 1 GiB, {large} x 2 MiB, {small} x 4 KiB"
         ));
         Ok(memory)
+    }
+
+    /// Lets devices reach what of `range` is not Ward's.
+    fn dma_grant_all(&mut self, machine: &M, config: &Config, range: Range) {
+        let mut at = range.first;
+        for hole in config.hyp.as_slice() {
+            if range.overlaps(*hole) {
+                self.dma_grant(machine, between(at, hole.first));
+                at = hole.end();
+            }
+        }
+        self.dma_grant(machine, between(at, range.end()));
     }
 
     /// Maps what of `range` is not Ward's, and counts the leaves, in the order of [`SIZES`].

@@ -79,9 +79,21 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Takes the range from the host: unmapped and invalidated, then recorded as the new owner's. After [`Memory::check_take`]
-    /// and [`Memory::check_tables`] under the same lock this cannot fail.
-    pub fn take(&mut self, machine: &M, range: Range, owner: Owner) {
+    /// Takes ranges from the host: out of its devices' reach, unmapped and invalidated, then
+    /// recorded as the new owners'. All of them or none, after [`Memory::check_take`] and
+    /// [`Memory::check_tables`] under the same lock.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], with nothing changed: a device may reach the frames for ever.
+    pub fn take(&mut self, machine: &M, parts: &[(Range, Owner)]) -> Result<(), Error> {
+        self.dma_take(machine, parts.iter().map(|(range, _)| *range))?;
+        for &(range, owner) in parts {
+            self.take_part(machine, range, owner);
+        }
+        Ok(())
+    }
+
+    fn take_part(&mut self, machine: &M, range: Range, owner: Owner) {
         if range.frames == BLOCK_FRAMES && range.first.0.is_multiple_of(BLOCK_FRAMES) {
             self.unmap_host(machine, range.first, Size::Block2M);
         } else {

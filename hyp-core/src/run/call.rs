@@ -195,10 +195,13 @@ impl<M: Machine> Ward<M> {
                 _ => return Ok(Done::Refused),
             }
             if share {
-                memory.share(frame, vm.id);
+                memory.share(&self.machine, frame, vm.id);
                 vm.stats.shared += 1;
             } else {
-                memory.unshare(&self.machine, frame, vm.id);
+                // A device may reach it for ever: it stays shared, and the guest hears that.
+                if memory.unshare(&self.machine, frame, vm.id).is_err() {
+                    return Ok(Done::Refused);
+                }
                 vm.stats.shared -= 1;
             }
             Ok(Done::Yes)

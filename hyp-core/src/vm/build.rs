@@ -66,8 +66,8 @@ impl<M: Machine> Ward<M> {
                 memory.check_take(record)?;
                 memory.check_take(root)?;
                 memory.check_tables(For::Vm)?;
-                memory.take(&self.machine, record, Owner::Hyp(id));
-                memory.take(&self.machine, root, Owner::Hyp(id));
+                let owner = Owner::Hyp(id);
+                memory.take(&self.machine, &[(record, owner), (root, owner)])?;
             }
             self.zero(record);
             self.zero(root);
@@ -121,8 +121,8 @@ impl<M: Machine> Ward<M> {
                 memory.check_take(record)?;
                 memory.check_pin(run)?;
                 memory.check_tables(For::Vm)?;
+                memory.take(&self.machine, &[(record, Owner::Hyp(id))])?;
                 memory.pin(run);
-                memory.take(&self.machine, record, Owner::Hyp(id));
             }
             self.zero(record);
             let placed = self.machine.place(record.first, record.frames, Vcpu::new());
@@ -208,7 +208,7 @@ impl<M: Machine> Ward<M> {
             let (mut memory, _) = self.memory.lock(order);
             memory.check_take(range)?;
             memory.check_tables(purpose)?;
-            memory.take(&self.machine, range, Owner::Hyp(for_vm));
+            memory.take(&self.machine, &[(range, Owner::Hyp(for_vm))])?;
         }
         self.zero(range);
         Ok(())

@@ -113,7 +113,7 @@ impl<M: Machine> Ward<M> {
             memory.check_take(frames)?;
             vm.check_map(&self.machine, leaf, frames.first)?;
             memory.check_tables(For::Vm)?;
-            memory.take(&self.machine, frames, Owner::Vm(id, leaf.ipa));
+            memory.take(&self.machine, &[(frames, Owner::Vm(id, leaf.ipa))])?;
         }
         for n in 0..frames.frames {
             prepare(&self.machine, frames.first.add(n));
