@@ -4,6 +4,7 @@
 //! memory Ward needs, build the host's stage 2, give the host its device tree, and enter it at
 //! EL1. Whatever is missing ends here with a line that says what, and the machine stopped.
 
+mod devices;
 mod image;
 mod payload;
 mod test_calls;
@@ -20,6 +21,7 @@ use crate::percpu::{self, CPU_FRAMES, GUARDS, power};
 use crate::{crash, glue, layout, switch};
 use core::fmt;
 use core::sync::atomic::Ordering;
+use devices::Devices;
 use dtoolkit::fdt::Fdt;
 use hyp_core::Ward;
 use hyp_core::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn};
@@ -228,6 +230,8 @@ enum Never {}
 
 fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     check_cpu()?;
+    // Before all else: nothing that firmware left running passes an SMMU any more.
+    let mut devices = Devices::begin(fdt)?;
     let machine = Platform::discover(fdt)?;
     report(&machine, build);
     if let Some(bank) = layout::beyond(&machine.ram, mmu::pa_bits().into()) {
@@ -275,7 +279,8 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     let slot_array = frames_of((slots * size_of::<VmSlot<El2>>()) as u64);
     let cpus = machine.cpus.len() as u64 * CPU_FRAMES;
     let root = geometry.root_frames();
-    let bytes = (root * 2 + cpus + pool + frame_array + slot_array) << PAGE_SHIFT;
+    let dma = devices.frames(&config.ram)?;
+    let bytes = (root * 2 + cpus + pool + frame_array + slot_array + dma) << PAGE_SHIFT;
     // By the page: a block's worth would be lost to rounding.
     let place = layout::find(&machine.ram, &taken, bytes, PAGE_SIZE)
         .ok_or(Fatal::NoRoom("Ward's records and tables", bytes))?;
@@ -305,6 +310,7 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
         // SAFETY: the boot CPU; the device tree says that this is RAM that may be mapped.
         unsafe { mmu::map(bank.base, bank.end(), Access::Data)? };
     }
+    devices.configure(&mut config, &mut arena, source.command_line(fdt))?;
     // SAFETY: frames of the arena, mapped but for the guards.
     unsafe { percpu::init(cpu_area, &machine.cpus) };
     let cpu =
@@ -336,7 +342,9 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     report_cost(image, place, config_ram);
 
     // --- the host ---
-    let entry = payload::prepare(fdt, &machine, &source, &mut taken, &[image, place], &[])?;
+    let masters = devices.hidden();
+    let entry = payload::prepare(fdt, &machine, &source, &mut taken, &[image, place], masters)?;
+    devices.start(ward);
     prepare_cpu();
     let (pc, tree) = (entry.pc, entry.tree);
     ward.log(format_args!(

@@ -5,8 +5,8 @@ mod inject;
 mod once;
 
 use crate::cpu::get;
-use crate::{crash, glue, psci, smc, switch};
-use hyp_core::abi::smccc;
+use crate::{crash, glue, psci, smc, smmu, switch};
+use hyp_core::abi::{Call, smccc};
 use hyp_core::addr::Ipa;
 use hyp_core::memory::{HostFault, HostFaultAction};
 use hyp_core::smc::{HostSmc, host_smc};
@@ -65,6 +65,9 @@ extern "C" fn ward_host_trap(frame: &mut Frame) {
             inject::take(frame, Kind::Undefined);
         }
     }
+    if smmu::due() {
+        smmu::look();
+    }
 }
 
 fn call(frame: &mut Frame) {
@@ -79,6 +82,10 @@ fn call(frame: &mut Frame) {
                 .x
                 .first_chunk_mut()
                 .expect("x0 to x7 are of x0 to x30");
+            if registers[0] == u64::from(Call::LogRead.function_id()) {
+                // Who reads the log finds in it what devices tried until now.
+                smmu::look();
+            }
             if !crate::boot::test_call(registers) {
                 glue::ward().host_call(registers);
             }

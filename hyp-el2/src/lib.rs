@@ -27,8 +27,9 @@
 //! | how does a CPU come up or go down? | `psci.rs` |
 //! | what if Ward itself is wrong? | `crash.rs` |
 //! | how does hyp-core reach the hardware? | `machine.rs` |
+//! | what does a device reach? | `smmu.rs` |
 //!
-//! The modules without assembly ([`fdt`], [`image`], [`layout`], [`lock`]) build and are tested on
+//! The modules without assembly ([`fdt`], [`image`], [`layout`], [`lock`], [`smmu::Plan`]) build and are tested on
 //! any machine; the rest exists on `aarch64-unknown-none-softfloat` only.
 #![cfg_attr(not(test), no_std)]
 
@@ -67,6 +68,7 @@ pub mod relr;
 pub mod sha256;
 #[cfg(target_os = "none")]
 pub mod smc;
+pub mod smmu;
 #[cfg(target_os = "none")]
 pub mod switch;
 

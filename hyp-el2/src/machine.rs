@@ -9,12 +9,12 @@ pub(crate) mod tlb;
 
 pub use placed::Placed;
 
-use crate::cpu::{dsb_ishst, get, isb};
-use crate::{cache, console, lock::TicketLock, percpu, switch};
+use crate::cpu::{dsb_ishst, dsb_sy, get, isb};
+use crate::{cache, console, lock::TicketLock, percpu, smmu, switch};
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
-use hyp_core::addr::{CpuId, PAGE_SIZE, Pfn, VmId};
-use hyp_core::dma::Dma;
+use hyp_core::addr::{CpuId, Ipa, PAGE_SIZE, Pfn, VmId};
+use hyp_core::dma::{AttachError, Dma, DmaLost, DmaTable, Domain, StreamKey};
 use hyp_core::machine::{Machine, RunParams, TableMemory, TlbScope, Trap};
 use hyp_core::memory::FrameWord;
 use hyp_core::vcpu::context::{Context, SysReg};
@@ -109,7 +109,44 @@ impl TableMemory for El2 {
     }
 }
 
-impl Dma for El2 {}
+impl Dma for El2 {
+    fn dma_write_entry(&self, table: Pfn, index: usize, value: u64) {
+        self.write_entry(table, index, value);
+        if smmu::uncoherent() {
+            cache::clean_to_memory(table.pa() + index as u64 * 8, 8);
+        }
+    }
+
+    fn dma_publish(&self) {
+        // An SMMU may be outside of the CPUs' inner shareable domain.
+        dsb_sy();
+        isb();
+    }
+
+    fn dma_forget(&self, domain: Domain, first: Ipa, pages: u64) {
+        smmu::forget(domain, first, pages);
+    }
+
+    fn dma_sync(&self) -> Result<(), DmaLost> {
+        smmu::sync()
+    }
+
+    fn dma_lost(&self) -> bool {
+        smmu::is_lost()
+    }
+
+    fn dma_has(&self, stream: StreamKey) -> bool {
+        smmu::has(stream)
+    }
+
+    fn dma_attach(&self, stream: StreamKey, table: Option<DmaTable>) -> Result<(), AttachError> {
+        smmu::attach(stream, table)
+    }
+
+    fn dma_end(&self, domain: Domain) -> Result<(), DmaLost> {
+        smmu::end(domain)
+    }
+}
 
 impl Machine for El2 {
     type Mutex<T: Send> = TicketLock<T>;

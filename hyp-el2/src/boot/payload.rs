@@ -5,7 +5,7 @@
 
 use super::{BLOCK, Fatal, image, take};
 use crate::fdt::host::{Changes, SLACK, copy, edit};
-use crate::fdt::{Master, Modules, Platform, Span, Spans};
+use crate::fdt::{Master, Modules, Platform, Span, Spans, chosen_bootargs};
 use crate::hash::{Digest256, Measurement};
 use crate::image::appended::{Appended, Bad};
 use crate::image::{HEADER, Header};
@@ -46,6 +46,16 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// The host's command line, from memory that is mapped. What cannot be read is empty.
+    pub(super) fn command_line<'b>(&'b self, fdt: Fdt<'b>) -> &'b str {
+        let found = match self.bootargs {
+            Bootargs::AsFound => chosen_bootargs(fdt),
+            Bootargs::Module(text) => Some(text),
+            Bootargs::Appended(part) => core::str::from_utf8(contents(part.span)).ok(),
+        };
+        found.unwrap_or("")
+    }
+
     /// What is in use in memory.
     pub(super) fn parts(&self) -> impl Iterator<Item = Span> + '_ {
         let bootargs = match self.bootargs {

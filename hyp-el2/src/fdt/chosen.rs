@@ -91,6 +91,12 @@ fn initrd(chosen: &FdtNode<'_>) -> Option<Span> {
     Span::new(start, size).filter(|span| span.size > 0)
 }
 
+/// The command line that `/chosen` has already.
+pub fn bootargs(fdt: Fdt<'_>) -> Option<&str> {
+    let text = super::value(&fdt.find_node("/chosen")?, "bootargs")?;
+    core::str::from_utf8(text).ok()?.strip_suffix('\0')
+}
+
 /// Reads the modules.
 pub(super) fn modules(fdt: Fdt<'_>) -> Result<Modules<'_>, Missing> {
     let mut found = Modules::default();

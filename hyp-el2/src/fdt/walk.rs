@@ -93,13 +93,16 @@ pub(super) fn enabled(node: &FdtNode<'_>) -> bool {
 
 /// The first node for which `test` holds, depth first. What a disabled bus has is left out.
 pub(super) fn find<'a>(fdt: Fdt<'a>, test: &dyn Fn(&FdtNode<'a>) -> bool) -> Option<Found<'a>> {
-    let found = each(fdt, &mut |found, used| {
-        if used && test(&found.node) {
-            return Err(found.clone());
+    struct Stop;
+    let mut found = None;
+    let _ = each(fdt, &mut |at, used| {
+        if used && test(&at.node) {
+            found = Some(at.clone());
+            return Err(Stop);
         }
         Ok(())
     });
-    found.err()
+    found
 }
 
 /// Visits each node, depth first, with whether it is in use: neither it nor a bus above is disabled.

@@ -77,6 +77,11 @@ impl Smmu {
         self.lost
     }
 
+    /// Is there an entry for the stream? All others abort.
+    pub const fn has(&self, stream: StreamId) -> bool {
+        self.streams.contains(stream)
+    }
+
     /// Does the stream lack an entry of its own, so that [`Smmu::separate`] is needed?
     pub fn is_shared<H: Hardware>(&self, hw: &H, stream: StreamId) -> bool {
         self.streams.contains(stream)

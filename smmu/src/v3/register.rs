@@ -12,6 +12,8 @@ pub const IDR1: Register = Register(0x4);
 pub const IDR3: Register = Register(0xc);
 /// Address sizes and granules, 6.3.6.
 pub const IDR5: Register = Register(0x14);
+/// Which version of the architecture, 6.3.8.
+pub const AIDR: Register = Register(0x1c);
 /// Enables, 6.3.9.
 pub const CR0: Register = Register(0x20);
 /// Which enables have taken effect, 6.3.10.

@@ -1,0 +1,145 @@
+//! Devices that reach memory by themselves: what stands before them, and what the host does not
+//! get for want of it.
+
+use super::{Arena, Fatal, ranges};
+use crate::fdt::{DmaNodes, Master, Span};
+use crate::glue;
+use crate::machine::El2;
+use crate::smmu::{self, Takeover};
+use arrayvec::ArrayVec;
+use dtoolkit::fdt::Fdt;
+use hyp_core::Ward;
+use hyp_core::config::Config;
+use hyp_core::dma::DmaConfig;
+use hyp_core::memory::{Range, Ranges};
+use hyp_core::stage2::Geometry;
+
+/// What the device tree says about DMA, and the SMMUs.
+pub(super) struct Devices {
+    nodes: DmaNodes,
+    smmus: Takeover,
+    geometry: Option<Geometry>,
+    hidden: ArrayVec<Master, { Master::ALL.len() }>,
+}
+
+impl Devices {
+    /// Finds the SMMUs and has them abort everything.
+    pub(super) fn begin(fdt: Fdt<'_>) -> Result<Self, Fatal> {
+        let nodes = DmaNodes::read(fdt)?;
+        let mut smmus = Takeover::begin(&nodes)?;
+        let geometry = smmus.geometry(crate::mmu::pa_bits());
+        Ok(Devices {
+            nodes,
+            smmus,
+            geometry,
+            hidden: ArrayVec::new(),
+        })
+    }
+
+    /// Where devices write message interrupts.
+    fn doorbells(&self) -> Result<Ranges, Fatal> {
+        ranges(&self.nodes.doorbells)
+    }
+
+    /// Frames for tables and queues, wherever they begin.
+    pub(super) fn frames(&mut self, ram: &Ranges) -> Result<u64, Fatal> {
+        let Some(geometry) = self.geometry else {
+            return Ok(0);
+        };
+        let tables = DmaConfig::frames(geometry, ram, &self.doorbells()?);
+        Ok(tables + (geometry.root_frames() - 1) + self.smmus.frames())
+    }
+
+    /// Takes those frames, which are mapped, and decides what the host does not get.
+    pub(super) fn configure(
+        &mut self,
+        config: &mut Config,
+        arena: &mut Arena,
+        bootargs: &str,
+    ) -> Result<(), Fatal> {
+        let guarded = !self.smmus.is_empty();
+        let mut hidden = self.nodes.hidden.clone();
+        for (master, spans) in Master::ALL.into_iter().zip(&self.nodes.masters) {
+            if !guarded || spans.is_empty() {
+                continue;
+            }
+            if master.is_allowed(bootargs) {
+                warn_allowed(master, spans);
+            } else {
+                self.hidden.push(master);
+                for &span in spans {
+                    super::take(&mut hidden, span)?;
+                }
+            }
+        }
+        config.hyp_devices = ranges(&hidden)?;
+        let Some(geometry) = self.geometry else {
+            return Ok(());
+        };
+        let doorbells = self.doorbells()?;
+        let frames = DmaConfig::frames(geometry, &config.ram, &doorbells);
+        config.dma = Some(DmaConfig {
+            geometry,
+            doorbells,
+            tables: Range {
+                first: arena.take(frames, geometry.root_frames()),
+                frames,
+            },
+        });
+        let first = arena.next;
+        self.smmus.place(|frames, align| arena.take(frames, align));
+        smmu::zero(first, arena.next.0 - first.0);
+        Ok(())
+    }
+
+    /// Bus masters that are not in the host's tree.
+    pub(super) fn hidden(&self) -> &[Master] {
+        &self.hidden
+    }
+
+    /// DMA is as the host's table says from now on. Says what is not.
+    pub(super) fn start(self, ward: &Ward<El2>) {
+        let guarded = !self.smmus.is_empty();
+        self.smmus.start(ward.dma_table());
+        let nodes = &self.nodes;
+        if !guarded {
+            glue::say(format_args!(
+                "WARNING: NO SMMU: the host's devices reach all memory, Ward's and the guests' too"
+            ));
+            return;
+        }
+        for master in &self.hidden {
+            let at = nodes.masters[*master as usize].first();
+            glue::say(format_args!(
+                "{} at {:#x} is a bus master without an SMMU: not the host's (ward.allow={})",
+                master.name(),
+                at.map_or(0, |span| span.base),
+                master.name()
+            ));
+        }
+        if nodes.older > 0 {
+            glue::say(format_args!(
+                "WARNING: {} SMMUs are not of version 3: devices behind them reach all memory",
+                nodes.older
+            ));
+        }
+        if nodes.open_bridges > 0 {
+            glue::say(format_args!(
+                "WARNING: {} PCI host bridges have devices without an SMMU: those reach all memory",
+                nodes.open_bridges
+            ));
+        }
+        glue::say(format_args!(
+            "WARNING: the GIC's tables of message interrupts are not checked: by them the host reaches \
+             all memory"
+        ));
+    }
+}
+
+fn warn_allowed(master: Master, spans: &[Span]) {
+    let at = spans.first().map_or(0, |span| span.base);
+    glue::say(format_args!(
+        "WARNING: ward.allow: by {} at {at:#x} the host reaches all memory, Ward's and the guests' too",
+        master.name()
+    ));
+}

@@ -1,0 +1,298 @@
+//! What hyp-core asks of the SMMUs while the machine runs: [`hyp_core::dma::Dma`].
+
+use super::events;
+use super::mmio::Mmio;
+use crate::fdt::MAX_SMMUS;
+use crate::global::Global;
+use crate::lock::{TicketGuard, TicketLock};
+use arrayvec::ArrayVec;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
+use hyp_core::addr::{Ipa, PAGE_SIZE};
+use hyp_core::dma::{AttachError, DmaLost, DmaTable, Domain, StreamKey};
+use smmu::report::Limiter;
+use smmu::v3::{Hardware, SetError, Smmu, Stage2Config, Ste, StreamId, StreamTable, Vmid, Vmids};
+
+/// Streams of one SMMU that lead elsewhere than the rest, and domains that they lead to.
+const MOST_OWN: usize = 32;
+
+/// One SMMU.
+pub(super) struct Unit {
+    pub(super) hw: Mmio,
+    /// `None`: it aborts everything, or nobody knows what it does (then all are lost).
+    driver: TicketLock<Option<Driver>>,
+}
+
+/// One SMMU that translates.
+pub(super) struct Driver {
+    pub(super) smmu: Smmu,
+    vmids: Vmids,
+    /// The VMIDs of domains, the host's apart.
+    domains: ArrayVec<(Domain, Vmid), MOST_OWN>,
+    /// Where streams lead that do not lead where the rest does.
+    streams: ArrayVec<(StreamId, Option<Domain>), MOST_OWN>,
+    /// Memory for entries of their own.
+    spare: Range<u64>,
+    /// Something was asked for that no sync has waited for.
+    pending: bool,
+    pub(super) limiter: Limiter,
+    /// Events were lost since the last line.
+    pub(super) overflow: bool,
+    /// The operator knows that it is lost.
+    pub(super) told_lost: bool,
+}
+
+static SMMUS: Global<ArrayVec<Unit, MAX_SMMUS>> = Global::new();
+/// See [`is_lost`].
+static LOST: AtomicBool = AtomicBool::new(false);
+/// See [`uncoherent`].
+static UNCOHERENT: AtomicBool = AtomicBool::new(false);
+
+/// Is an SMMU lost? Once true, always true.
+pub fn is_lost() -> bool {
+    LOST.load(Ordering::Acquire)
+}
+
+pub(super) fn lose() {
+    if !LOST.swap(true, Ordering::AcqRel) {
+        events::hurry();
+    }
+}
+
+/// Does an SMMU read memory past the CPUs' caches?
+pub fn uncoherent() -> bool {
+    UNCOHERENT.load(Ordering::Relaxed)
+}
+
+pub(super) fn set_uncoherent() {
+    UNCOHERENT.store(true, Ordering::Relaxed);
+}
+
+pub(super) fn install(units: ArrayVec<Unit, MAX_SMMUS>) {
+    SMMUS.set(units);
+}
+
+/// All SMMUs; none before the start.
+pub(super) fn units() -> &'static [Unit] {
+    SMMUS.get().map_or(&[], |units| units)
+}
+
+impl Unit {
+    pub(super) fn new(hw: Mmio, driver: Option<Driver>) -> Self {
+        Unit {
+            hw,
+            driver: TicketLock::new(driver),
+        }
+    }
+
+    pub(super) fn lock(&self) -> TicketGuard<'_, Option<Driver>> {
+        self.driver.lock()
+    }
+}
+
+impl Driver {
+    pub(super) fn new(smmu: Smmu, spare: Range<u64>, limiter: Limiter) -> Self {
+        Driver {
+            vmids: Vmids::new(smmu.capabilities().vmid_bits),
+            smmu,
+            domains: ArrayVec::new(),
+            streams: ArrayVec::new(),
+            spare,
+            pending: false,
+            limiter,
+            overflow: false,
+            told_lost: false,
+        }
+    }
+
+    /// The VMID of a domain that streams of this SMMU lead to or led to.
+    fn vmid(&self, domain: Domain) -> Option<Vmid> {
+        if domain == Domain::Host {
+            return Some(Vmid::HOST);
+        }
+        let entry = self.domains.iter().find(|(of, _)| *of == domain);
+        entry.map(|(_, vmid)| *vmid)
+    }
+
+    /// Where a stream leads: `None` nowhere.
+    pub(super) fn owner(&self, stream: StreamId) -> Option<Domain> {
+        let entry = self.streams.iter().find(|(of, _)| *of == stream);
+        entry.map_or(Some(Domain::Host), |(_, domain)| *domain)
+    }
+
+    fn forget(&mut self, hw: &Mmio, domain: Domain, first: Ipa, pages: u64) {
+        let Some(vmid) = self.vmid(domain) else {
+            // No stream of this SMMU ever led there.
+            return;
+        };
+        self.pending = true;
+        if self.smmu.forget(hw, vmid, first.as_u64(), pages).is_err() {
+            lose();
+        }
+    }
+
+    fn sync(&mut self, hw: &Mmio) -> Result<(), DmaLost> {
+        // Under the lock: whoever asked before has asked or waited.
+        if !self.pending {
+            return Ok(());
+        }
+        self.smmu.sync(hw).map_err(|_| DmaLost)?;
+        self.pending = false;
+        Ok(())
+    }
+
+    /// Room for the stream among those that lead elsewhere.
+    fn remember(&mut self, stream: StreamId, domain: Option<Domain>) -> Result<(), AttachError> {
+        match self.streams.iter_mut().find(|(of, _)| *of == stream) {
+            Some((_, leads)) => *leads = domain,
+            None => self
+                .streams
+                .try_push((stream, domain))
+                .map_err(|_| AttachError::NoRoom)?,
+        }
+        Ok(())
+    }
+
+    /// The entry that leads to a table.
+    fn entry(&mut self, table: Option<DmaTable>) -> Result<Ste, AttachError> {
+        let Some(table) = table else {
+            return Ok(Ste::Invalid);
+        };
+        let caps = *self.smmu.capabilities();
+        let vmid = match self.vmid(table.domain) {
+            Some(vmid) => vmid,
+            None if self.domains.is_full() => return Err(AttachError::NoRoom),
+            None => {
+                let vmid = self.vmids.take().ok_or(AttachError::NoRoom)?;
+                self.domains.push((table.domain, vmid));
+                vmid
+            }
+        };
+        let geometry = table.geometry;
+        let config = Stage2Config::new(
+            vmid,
+            table.root.pa(),
+            geometry.ipa_bits(),
+            geometry.start_level(),
+            caps.output,
+            caps.coherent,
+        );
+        // A table that this SMMU cannot walk is one for which it has no room.
+        config.map(Ste::Stage2).map_err(|_| AttachError::NoRoom)
+    }
+
+    fn attach(
+        &mut self,
+        hw: &Mmio,
+        stream: StreamId,
+        table: Option<DmaTable>,
+    ) -> Result<(), AttachError> {
+        if !self.smmu.has(stream) {
+            return Err(AttachError::NoStream);
+        }
+        let shared = self.smmu.is_shared(hw, stream);
+        if shared && self.spare.is_empty() {
+            return Err(AttachError::NoRoom);
+        }
+        let entry = self.entry(table)?;
+        let before = self.owner(stream);
+        self.remember(stream, table.map(|table| table.domain))?;
+        let error = |error| match error {
+            SetError::Lost => {
+                lose();
+                AttachError::Lost
+            }
+            SetError::NoStream => AttachError::NoStream,
+            SetError::Page | SetError::Shared => AttachError::NoRoom,
+        };
+        if shared {
+            let page = self.spare.start;
+            self.spare.start += StreamTable::PAGE_BYTES;
+            if let Err(cause) = self.smmu.separate(hw, stream, page) {
+                let _ = self.remember(stream, before);
+                return Err(error(cause));
+            }
+        }
+        self.smmu.set(hw, stream, &entry).map_err(error)
+    }
+
+    fn end(&mut self, hw: &Mmio, domain: Domain) -> Result<(), DmaLost> {
+        let Some(at) = self.domains.iter().position(|(of, _)| *of == domain) else {
+            return Ok(());
+        };
+        let (_, vmid) = self.domains[at];
+        let retired = self.smmu.retire(hw, vmid).map_err(|_| {
+            lose();
+            DmaLost
+        })?;
+        self.pending = false;
+        self.domains.swap_remove(at);
+        self.vmids.give_back(retired);
+        Ok(())
+    }
+}
+
+/// [`hyp_core::dma::Dma::dma_forget`].
+pub fn forget(domain: Domain, first: Ipa, pages: u64) {
+    if cfg!(feature = "stale-smmu") {
+        return;
+    }
+    for unit in units() {
+        if let Some(driver) = &mut *unit.lock() {
+            // The descriptors are in memory before a command speaks of them (IHI 0070, 3.21.2).
+            unit.hw.order();
+            driver.forget(&unit.hw, domain, first, pages);
+        }
+    }
+}
+
+/// [`hyp_core::dma::Dma::dma_sync`].
+///
+/// # Errors
+/// [`DmaLost`].
+pub fn sync() -> Result<(), DmaLost> {
+    for unit in units() {
+        if let Some(driver) = &mut *unit.lock()
+            && driver.sync(&unit.hw).is_err()
+        {
+            lose();
+        }
+    }
+    if is_lost() { Err(DmaLost) } else { Ok(()) }
+}
+
+fn with<R>(stream: StreamKey, f: impl FnOnce(&mut Driver, &Mmio) -> R) -> Option<R> {
+    let unit = units().get(usize::from(stream.smmu))?;
+    let mut driver = unit.lock();
+    driver.as_mut().map(|driver| f(driver, &unit.hw))
+}
+
+/// [`hyp_core::dma::Dma::dma_has`].
+pub fn has(stream: StreamKey) -> bool {
+    let id = StreamId(stream.stream);
+    with(stream, |driver, _| driver.smmu.has(id)).unwrap_or(false)
+}
+
+/// [`hyp_core::dma::Dma::dma_attach`].
+///
+/// # Errors
+/// [`AttachError`].
+pub fn attach(stream: StreamKey, table: Option<DmaTable>) -> Result<(), AttachError> {
+    let id = StreamId(stream.stream);
+    with(stream, |driver, hw| driver.attach(hw, id, table)).unwrap_or(Err(AttachError::NoStream))
+}
+
+/// [`hyp_core::dma::Dma::dma_end`].
+///
+/// # Errors
+/// [`DmaLost`].
+pub fn end(domain: Domain) -> Result<(), DmaLost> {
+    for unit in units() {
+        if let Some(driver) = &mut *unit.lock() {
+            driver.end(&unit.hw, domain)?;
+        }
+    }
+    if is_lost() { Err(DmaLost) } else { Ok(()) }
+}
+
+const _: () = assert!(StreamTable::PAGE_BYTES.is_multiple_of(PAGE_SIZE));

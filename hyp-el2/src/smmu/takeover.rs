@@ -1,0 +1,246 @@
+//! From the first look at an SMMU to the moment when the host may run.
+
+use super::driver::{self, Driver, Unit};
+use super::events;
+use super::mmio::{self, Mmio};
+use super::plan::Plan;
+use crate::fdt::{DmaNodes, MAX_SMMUS, SmmuNode};
+use crate::{glue, mmu};
+use arrayvec::ArrayVec;
+use core::fmt;
+use hyp_core::addr::Pfn;
+use hyp_core::dma::DmaTable;
+use hyp_core::machine::TableMemory;
+use hyp_core::stage2::Geometry;
+use smmu::report::Limiter;
+use smmu::v3::{Capabilities, Hardware, Placement, Smmu, Stage2Config, StartError, Ste, Vmid};
+use smmu::v3::{abort_all, register};
+
+/// Lines about events at once, and then one for each so many parts of a second.
+const BURST: u32 = 16;
+const LINES_A_SECOND: u64 = 8;
+
+/// Why an SMMU does not translate.
+enum Off {
+    /// Fewer registers than an SMMUv3 has.
+    Registers,
+    /// It cannot walk the host's table.
+    Narrow,
+    Start(StartError),
+}
+
+/// One SMMU during boot.
+struct Taken {
+    node: SmmuNode,
+    hw: Mmio,
+    /// What it can do, and the memory it is to have.
+    state: Result<Ready, Off>,
+}
+
+struct Ready {
+    caps: Capabilities,
+    plan: Plan,
+    memory: Option<(Placement, core::ops::Range<u64>)>,
+}
+
+/// The SMMUs while Ward boots: they abort everything.
+pub struct Takeover(ArrayVec<Taken, MAX_SMMUS>);
+
+impl Takeover {
+    /// Has every SMMU abort everything: the first thing that is done to it.
+    ///
+    /// # Errors
+    /// [`mmu::NoTables`], when their registers are in too many places.
+    pub fn begin(nodes: &DmaNodes) -> Result<Self, mmu::NoTables> {
+        let mut all = ArrayVec::new();
+        for &node in &nodes.smmus {
+            // SAFETY: the boot CPU; the device tree says that these are an SMMU's registers, and
+            // the host will not have them.
+            let hw = unsafe { Mmio::new(node.registers.base, node.coherent)? };
+            let state = take(&hw, &node);
+            if let Err(Off::Start(StartError::NoAnswer(_))) = state {
+                driver::lose();
+            }
+            if !hw.is_coherent() {
+                driver::set_uncoherent();
+            }
+            all.push(Taken { node, hw, state });
+        }
+        Ok(Takeover(all))
+    }
+
+    /// Is there any?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn ready(&mut self) -> impl Iterator<Item = &mut Ready> {
+        self.0
+            .iter_mut()
+            .filter_map(|taken| taken.state.as_mut().ok())
+    }
+
+    /// The shape of a table that each of them can walk, at most as wide as the CPU's. `None` when there is none to walk
+    /// it.
+    pub fn geometry(&mut self, pa_bits: u8) -> Option<Geometry> {
+        let narrowest = self
+            .ready()
+            .map(|ready| ready.caps.output.bits() as u8)
+            .min();
+        Geometry::new(narrowest?.min(pa_bits))
+    }
+
+    /// Frames that all of them need for tables and queues.
+    pub fn frames(&mut self) -> u64 {
+        self.ready().map(|ready| ready.plan.frames()).sum()
+    }
+
+    /// Gives them that memory: `arena` takes frames, so many and so aligned, that will be nobody
+    /// else's for ever, mapped and [`zero`] before the start.
+    pub fn place(&mut self, mut arena: impl FnMut(u64, u64) -> Pfn) {
+        for ready in self.ready() {
+            ready.memory = Some(ready.plan.place(&mut arena));
+        }
+    }
+
+    /// Every stream translates by `table` from now on. What [`Takeover::place`] took is
+    /// mapped and [`zero`].
+    pub fn start(self, table: Option<DmaTable>) {
+        let mut units = ArrayVec::new();
+        for (n, taken) in self.0.into_iter().enumerate() {
+            let Taken { node, hw, state } = taken;
+            let place = Name { n, node: &node };
+            let driver = match state.and_then(|ready| start(&hw, ready, table)) {
+                Ok((driver, plan)) => {
+                    report(&place, &hw, &plan, &node);
+                    Some(driver)
+                }
+                Err(off) => {
+                    if let Off::Start(StartError::NoAnswer(_)) = off {
+                        driver::lose();
+                    }
+                    glue::say(format_args!("WARNING: {place}: {off}"));
+                    None
+                }
+            };
+            units.push(Unit::new(hw, driver));
+        }
+        if units.is_empty() {
+            return;
+        }
+        if cfg!(feature = "stale-smmu") {
+            glue::say(format_args!(
+                "TEST IMAGE: the SMMU is not told what to forget. Not for use."
+            ));
+        }
+        driver::install(units);
+        events::begin();
+    }
+}
+
+fn take(hw: &Mmio, node: &SmmuNode) -> Result<Ready, Off> {
+    abort_all(hw).map_err(Off::Start)?;
+    if node.registers.size < mmio::SIZE {
+        return Err(Off::Registers);
+    }
+    let caps = Capabilities::read(hw).map_err(|unfit| Off::Start(StartError::Unfit(unfit)))?;
+    Ok(Ready {
+        caps,
+        plan: Plan::new(&caps, node.streams),
+        memory: None,
+    })
+}
+
+fn start(hw: &Mmio, ready: Ready, table: Option<DmaTable>) -> Result<(Driver, Plan), Off> {
+    let (Some(table), Some((place, spare))) = (table, ready.memory) else {
+        return Err(Off::Narrow);
+    };
+    let caps = ready.caps;
+    let config = Stage2Config::new(
+        Vmid::HOST,
+        table.root.pa(),
+        table.geometry.ipa_bits(),
+        table.geometry.start_level(),
+        caps.output,
+        caps.coherent,
+    );
+    let default = Ste::Stage2(config.map_err(|_| Off::Narrow)?);
+    // The table is in memory before the SMMU walks it.
+    hw.order();
+    let smmu = Smmu::start(hw, &place, &default).map_err(Off::Start)?;
+    if cfg!(feature = "bypass-smmu") {
+        bypass(hw);
+    }
+    let limiter = Limiter::new(BURST, mmio::frequency() / LINES_A_SECOND);
+    Ok((Driver::new(smmu, spare, limiter), ready.plan))
+}
+
+/// For a test that must fail then: everything passes.
+fn bypass(hw: &Mmio) {
+    hw.write32(register::GBPA, register::GBPA_UPDATE);
+    hw.write32(
+        register::CR0,
+        hw.read32(register::CR0) & !register::CR0_SMMUEN,
+    );
+    glue::say(format_args!(
+        "TEST IMAGE: the SMMU lets everything pass. Not for use."
+    ));
+}
+
+struct Name<'a> {
+    n: usize,
+    node: &'a SmmuNode,
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "smmu {} at {:#x}", self.n, self.node.registers.base)
+    }
+}
+
+fn report(place: &Name<'_>, hw: &Mmio, plan: &Plan, node: &SmmuNode) {
+    let minor = hw.read32(register::AIDR) & 0xf;
+    let streams = 1_u64 << plan.stream_bits;
+    glue::say(format_args!(
+        "{place}: SMMUv3.{minor}, {streams} streams, host DMA translated"
+    ));
+    if node.streams > streams {
+        glue::say(format_args!(
+            "WARNING: {place}: of {} streams that the device tree names the others abort",
+            node.streams
+        ));
+    }
+}
+
+impl fmt::Display for Off {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Off::Registers => f.write_str("has too few registers")?,
+            Off::Narrow => f.write_str("cannot walk the host's table")?,
+            Off::Start(StartError::NoAnswer(register)) => {
+                return write!(
+                    f,
+                    "does not answer (register {:#x}): nobody knows what its devices do. No guest can \
+                     start",
+                    register.0
+                );
+            }
+            Off::Start(StartError::Unfit(unfit)) => write!(f, "cannot be driven: {unfit}")?,
+            Off::Start(StartError::Placement) => {
+                f.write_str("does not reach the memory of its tables")?;
+            }
+            Off::Start(StartError::Commands(error)) => {
+                write!(f, "does not run commands ({error:?})")?;
+            }
+        }
+        f.write_str(". No DMA passes it: devices behind it do not work")
+    }
+}
+
+/// Frames for tables and queues, zeroed and cleaned to the point of coherency: a line left dirty
+/// would be written over an event later.
+pub fn zero(first: Pfn, frames: u64) {
+    for n in 0..frames {
+        crate::machine::El2.zero_frame(first.add(n));
+    }
+}
