@@ -8,6 +8,7 @@
 
 mod access;
 mod cpu;
+mod dma;
 mod guest;
 mod imp;
 mod ram;
@@ -18,6 +19,7 @@ mod walk;
 
 pub use access::{Fault, device_value};
 pub use cpu::{Loaded, id_register};
+pub use dma::{DmaFault, HOST_DMA, STREAMS, Smmus, is_dma, regime_of};
 pub use guest::{Event, Program, Step};
 pub use imp::{FakeMutex, Placed};
 pub use ram::{Frame, Page, Ram};
@@ -69,6 +71,8 @@ pub struct State {
     pub tables: Tables,
     /// The CPUs.
     pub cpus: Vec<cpu::Cpu>,
+    /// The SMMUs, with no streams if the machine has none.
+    pub dma: Smmus,
     /// What each guest executes, by VM and `VMPIDR_EL2`.
     pub programs: BTreeMap<(u16, u64), Program>,
     /// Frames that hold values of Ward's.
@@ -119,6 +123,7 @@ impl<S: Sched> Fake<S> {
             ram: Ram::new(banks),
             tables: Tables::default(),
             cpus: (0..CPUS).map(|_| cpu::Cpu::default()).collect(),
+            dma: Smmus::new(),
             programs: BTreeMap::new(),
             placed: BTreeSet::new(),
             random: VecDeque::new(),
@@ -161,6 +166,12 @@ impl<S: Sched> Fake<S> {
     /// Says which CPU the calling thread is from now on.
     pub fn set_cpu(&self, cpu: u16) {
         S::set_cpu(cpu);
+    }
+
+    /// Gives the machine SMMUs, all of whose streams translate by the host's DMA table.
+    pub fn add_smmus(&self, regime: Regime) {
+        self.add_regime(HOST_DMA, regime);
+        self.state().dma.streams = STREAMS.map(|stream| (stream, Some(HOST_DMA))).into();
     }
 
     /// Tells the machine that `root` is a regime's table, which walks start from. What is in it

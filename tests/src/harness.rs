@@ -4,6 +4,7 @@
 //! and checks the invariants. A difference is an `Err` that says what differs.
 
 mod check;
+mod dma;
 mod driver;
 mod fixture;
 mod generate;
@@ -17,7 +18,7 @@ mod step;
 
 pub use check::{compare_all, spec_of, ward_agrees};
 pub use driver::{Options, run_seed};
-pub use fixture::{HYP_DEVICE, Shape, free_device, machine};
+pub use fixture::{DOORBELL, HYP_DEVICE, Shape, free_device, machine};
 pub use images::{Content, Plan, keys, sign};
 pub use invariants::{Check, INVARIANTS, Scope, check, check_all};
 pub use rng::Rng;

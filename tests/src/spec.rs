@@ -229,6 +229,10 @@ pub struct Setup {
     pub max_vm: u64,
     /// Keys that may sign.
     pub keys: Vec<[u8; 32]>,
+    /// Bits of the addresses that devices send, if there are SMMUs.
+    pub dma_bits: Option<u32>,
+    /// Pages of device memory that devices write interrupt messages to.
+    pub doorbells: Vec<u64>,
 }
 
 /// The specified state.
@@ -250,6 +254,8 @@ pub struct Spec {
     pub cached: BTreeSet<u64>,
     /// Frames whose owner or use changed in this step.
     pub touched: BTreeSet<u64>,
+    /// An SMMU does not answer any more, whether or not anybody noticed.
+    pub lost: bool,
 }
 
 /// What Ward did, as far as it had a choice.
@@ -306,6 +312,7 @@ impl Spec {
             words: BTreeMap::new(),
             cached: BTreeSet::new(),
             touched: BTreeSet::new(),
+            lost: false,
         }
     }
 
@@ -337,6 +344,26 @@ impl Spec {
             Some(Owner::Host | Owner::Vm(_, _, true)) => true,
             Some(_) => false,
             None => self.is_free_device(pfn),
+        }
+    }
+
+    /// May a device of the host's access the page (I4)? It is one that the host may, but of
+    /// device memory only the doorbells.
+    pub fn device_may_access(&self, pfn: u64) -> bool {
+        let reach = self
+            .setup
+            .dma_bits
+            .is_some_and(|bits| pfn < 1 << (bits - 12));
+        let ram = self.is_ram(pfn) && self.host_may_access(pfn);
+        reach && (ram || self.setup.doorbells.contains(&pfn))
+    }
+
+    /// May frames leave the host's devices? Asked last.
+    fn devices_let_go(&self) -> Result<(), Error> {
+        if self.lost {
+            Err(Error::DeviceLost)
+        } else {
+            Ok(())
         }
     }
 

@@ -14,15 +14,21 @@ fn number(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-/// A machine for each seed: widths of addresses, small and large pools, both kinds of access flag.
+/// A machine for each seed: widths of addresses, small and large pools, both kinds of access flag,
+/// half of them with SMMUs, and some of those that do not reach all of RAM.
 fn shape(seed: u64) -> Shape {
     let ipa_bits = [40, 48, 36, 44][(seed % 4) as usize];
     let pool = [48, 24, 90][(seed % 3) as usize];
     let hardware_af = seed % 2 == 1;
+    let smmu = [Some(ipa_bits), None, None, Some(32), Some(40), None][(seed % 6) as usize];
+    let beyond = smmu == Some(32) && ipa_bits > 36;
+    let second = if beyond { 0x12_0103 } else { 0x8_0103 };
     Shape {
         ipa_bits,
         pool,
         hardware_af,
+        smmu,
+        ram: [(0x4_0000, 2560), (second, 900)],
         ..Shape::default()
     }
 }

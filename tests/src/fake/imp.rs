@@ -1,9 +1,8 @@
 //! hyp-core's view of the fake: the `Machine` trait.
 
 use super::guest::Outcome;
-use super::{Fake, Sched, State};
+use super::{Fake, Sched, State, is_dma};
 use hyp_core::addr::{CpuId, Pfn, VmId};
-use hyp_core::dma::Dma;
 use hyp_core::machine::{Machine, Mutex, RunParams, TableMemory, TlbScope, Trap};
 use hyp_core::memory::FrameWord;
 use hyp_core::vcpu::context::{Context, SysReg};
@@ -61,8 +60,10 @@ impl<T> DerefMut for Placed<T> {
 impl State {
     /// Nobody else may reach a frame that Ward is about to touch as its own.
     fn exclusive(&mut self, what: &str, frame: u64, guest_too: bool) {
+        let lost = self.dma.lost;
+        let counts = |vm: u16| guest_too || vm == 0 || is_dma(vm);
         let mappers = self.tables.mappers(frame);
-        if let Some((vm, ipa)) = mappers.into_iter().find(|(vm, _)| guest_too || *vm == 0) {
+        if let Some((vm, ipa)) = mappers.into_iter().find(|(vm, _)| counts(*vm)) {
             self.violate(format!(
                 "{what} of frame {frame:#x}, which vm {vm} maps at {ipa:#x}"
             ));
@@ -70,12 +71,31 @@ impl State {
         if let Some((vm, ipa)) = self
             .tables
             .lingering(frame)
-            .filter(|(vm, _)| guest_too || *vm == 0)
+            // What a lost SMMU may reach must be the host's, or be on its way there: I4.
+            .filter(|(vm, _)| counts(*vm) && !(lost && is_dma(*vm)))
         {
             self.violate(format!(
                 "{what} of frame {frame:#x}, which TLBs of vm {vm} may hold at {ipa:#x}"
             ));
         }
+    }
+}
+
+impl<S: Sched> Fake<S> {
+    /// A descriptor is written, in a way that SMMUs see or not.
+    pub(super) fn write_table(&self, table: Pfn, index: usize, entry: u64, for_smmu: bool) {
+        S::point();
+        let state = &mut *self.state();
+        let place = state.tables.live_table(table.0);
+        if !for_smmu && place.is_some_and(|(regime, ..)| is_dma(regime)) {
+            state.violate(format!(
+                "entry {index} of {table:x?} is not cleaned for the SMMUs"
+            ));
+        }
+        if let Some(wrong) = state.tables.write(&state.ram, table.0, index, entry) {
+            state.violate(wrong);
+        }
+        state.ram.write_through(table.0, index, entry);
     }
 }
 
@@ -85,12 +105,7 @@ impl<S: Sched> TableMemory for Fake<S> {
     }
 
     fn write_entry(&self, table: Pfn, index: usize, entry: u64) {
-        S::point();
-        let state = &mut *self.state();
-        if let Some(wrong) = state.tables.write(&state.ram, table.0, index, entry) {
-            state.violate(wrong);
-        }
-        state.ram.write_through(table.0, index, entry);
+        self.write_table(table, index, entry, false);
     }
 
     fn publish(&self) {
@@ -138,8 +153,6 @@ impl<S: Sched> TableMemory for Fake<S> {
         state.ram.zero(frame.0);
     }
 }
-
-impl<S: Sched> Dma for Fake<S> {}
 
 impl<S: Sched> Machine for Fake<S> {
     type Mutex<T: Send> = S::Mutex<T>;

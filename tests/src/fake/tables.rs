@@ -1,6 +1,7 @@
 //! What the live tables translate, kept up with every descriptor written, and the rules of
 //! changing a live descriptor (DDI 0487 D8.17.1, break-before-make).
 
+use super::dma::is_dma;
 use super::ram::Ram;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,6 +75,10 @@ impl Leaf {
 /// A descriptor that was taken away or reduced and that TLBs may still hold.
 #[derive(Clone, Debug)]
 struct Broken {
+    /// How many were broken before.
+    serial: u64,
+    /// What it said.
+    old: u64,
     vm: u16,
     at: (u64, usize),
     ipa: u64,
@@ -97,6 +102,7 @@ pub struct Tables {
     /// Invalid descriptors that are not zero, by VM, IPA and level.
     pub notes: BTreeMap<(u16, u64, u8), u64>,
     broken: Vec<Broken>,
+    serial: u64,
     unpublished: BTreeSet<(u64, usize)>,
     /// VMs that mapped nothing when all their translations were invalidated.
     quiet: BTreeSet<u16>,
@@ -224,11 +230,12 @@ impl Tables {
     }
 
     /// What was broken or reduced and not yet invalidated, and what was written and not
-    /// published, in words. Both must be nothing when Ward lets go of its locks (I6).
-    pub fn unfinished(&self) -> Vec<String> {
+    /// published, in words: nothing of what an SMMU that is `lost` may have. Both must be nothing when Ward lets go of its locks (I6).
+    pub fn unfinished(&self, lost: bool) -> Vec<String> {
         let broken = self
             .broken
             .iter()
+            .filter(|b| !(lost && is_dma(b.vm)))
             .map(|b| format!("vm {} {:#x} level {} not invalidated", b.vm, b.ipa, b.level));
         let new = self
             .unpublished
@@ -321,7 +328,14 @@ impl Tables {
             ))
         };
         let waiting = self.broken.iter().any(|b| b.at == (table, index));
-        if valid(new) && !valid(old) && waiting {
+        // The same again is no change for whoever still has it.
+        let again = self
+            .broken
+            .iter()
+            .position(|b| b.at == (table, index) && b.old == new && !valid(old));
+        if let Some(again) = again {
+            self.broken.remove(again);
+        } else if valid(new) && !valid(old) && waiting {
             wrong = say("made valid again before the TLBs forgot the old one");
         }
         if valid(old) && valid(new) && ((old ^ new) & !SOFT != 0 || is_table(old, level)) {
@@ -330,13 +344,19 @@ impl Tables {
         let mut below = BTreeSet::new();
         self.remove(ram, (vm, level), ipa, old, &mut below);
         self.insert(ram, (vm, level, base), index, new);
+        if again.is_some() {
+            self.changed.remove(&(vm, ipa));
+        }
         let reduced = valid(new) && !Perms::of(old).within(Perms::of(new));
         if valid(old) && (!valid(new) || reduced) {
             let pfn = (!is_table(old, level)).then_some(output(old));
             if pfn.is_some() {
                 below.clear();
             }
+            self.serial += 1;
             self.broken.push(Broken {
+                serial: self.serial - 1,
+                old,
                 vm,
                 at: (table, index),
                 ipa,
@@ -352,9 +372,36 @@ impl Tables {
         wrong
     }
 
-    /// All writes are visible to walkers.
+    /// All writes are visible to the walkers of CPUs.
     pub fn publish(&mut self) {
-        self.unpublished.clear();
+        let live = &self.live;
+        self.unpublished
+            .retain(|(table, _)| live.get(table).is_some_and(|(regime, ..)| is_dma(*regime)));
+    }
+
+    /// All writes are visible to the walkers of SMMUs.
+    pub fn dma_publish(&mut self) {
+        let live = &self.live;
+        self.unpublished
+            .retain(|(table, _)| !live.get(table).is_some_and(|(regime, ..)| is_dma(*regime)));
+    }
+
+    /// Descriptors that were broken so far.
+    pub fn broken_so_far(&self) -> u64 {
+        self.serial
+    }
+
+    /// SMMUs have forgotten a range of a regime, as far as it was broken before they were asked.
+    pub fn forgotten(&mut self, regime: u16, first: u64, pages: u64, before: u64) {
+        let range = first..first + (pages << 12);
+        self.broken
+            .retain(|b| b.vm != regime || b.serial >= before || !range.contains(&b.ipa));
+    }
+
+    /// Frames that SMMUs may still reach although no table says so, and where.
+    pub fn lingering_dma(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let of_dma = self.broken.iter().filter(|b| is_dma(b.vm));
+        of_dma.filter_map(|b| Some((b.pfn?, b.ipa)))
     }
 
     /// One VMID's TLB entries are gone: all of them, or of one leaf and the walk to it.

@@ -3,14 +3,14 @@
 use super::tables::{Leaf, frames_at};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Entries a TLB keeps of each kind before the oldest makes room.
+/// Entries a CPU's TLB keeps of each kind before the oldest makes room.
 const ROOM: usize = 64;
 
 /// VM, level, first IPA.
 pub(super) type Key = (u16, u8, u64);
 
 /// Leaves and table descriptors, tagged by VMID.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tlb {
     /// Leaves, of the size they have in the table.
     pub leaves: BTreeMap<Key, u64>,
@@ -18,17 +18,30 @@ pub struct Tlb {
     pub walks: BTreeMap<Key, u64>,
     order: VecDeque<Key>,
     walk_order: VecDeque<Key>,
+    room: usize,
+}
+
+impl Default for Tlb {
+    fn default() -> Self {
+        Tlb {
+            leaves: BTreeMap::new(),
+            walks: BTreeMap::new(),
+            order: VecDeque::new(),
+            walk_order: VecDeque::new(),
+            room: ROOM,
+        }
+    }
 }
 
 fn base(ipa: u64, level: u8) -> u64 {
     ipa & !((frames_at(level) << 12) - 1)
 }
 
-fn keep<V>(map: &mut BTreeMap<Key, V>, order: &mut VecDeque<Key>, key: Key, value: V) {
+fn keep<V>(map: &mut BTreeMap<Key, V>, order: &mut VecDeque<Key>, room: usize, key: Key, value: V) {
     if map.insert(key, value).is_none() {
         order.push_back(key);
     }
-    while map.len() > ROOM {
+    while map.len() > room {
         let Some(oldest) = order.pop_front() else {
             break;
         };
@@ -37,6 +50,14 @@ fn keep<V>(map: &mut BTreeMap<Key, V>, order: &mut VecDeque<Key>, key: Key, valu
 }
 
 impl Tlb {
+    /// One that never makes room.
+    pub fn endless() -> Self {
+        Tlb {
+            room: usize::MAX,
+            ..Tlb::default()
+        }
+    }
+
     /// The leaf that translates `ipa`, if cached: the largest, should there be several.
     pub fn leaf(&self, vm: u16, ipa: u64) -> Option<Leaf> {
         (1..=3).find_map(|level| {
@@ -62,6 +83,7 @@ impl Tlb {
         keep(
             &mut self.leaves,
             &mut self.order,
+            self.room,
             (vm, level, base(ipa, level)),
             entry,
         );
@@ -72,9 +94,21 @@ impl Tlb {
         keep(
             &mut self.walks,
             &mut self.walk_order,
+            self.room,
             (vm, level, base(ipa, level - 1)),
             table,
         );
+    }
+
+    /// Forgets leaves of any size that meet a range, and the tables on the way to them.
+    pub fn forget(&mut self, vm: u16, range: std::ops::Range<u64>) {
+        let meets = |ipa: u64, bytes: u64| ipa < range.end && range.start < ipa + bytes;
+        self.leaves
+            .retain(|key, _| key.0 != vm || !meets(key.2, frames_at(key.1) << 12));
+        self.walks
+            .retain(|key, _| key.0 != vm || !meets(key.2, frames_at(key.1 - 1) << 12));
+        self.order.retain(|key| self.leaves.contains_key(key));
+        self.walk_order.retain(|key| self.walks.contains_key(key));
     }
 
     /// Forgets a VMID, or one leaf of its size and the tables on the way to it. Entries of other

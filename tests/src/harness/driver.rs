@@ -27,6 +27,11 @@ impl<S: Sched> World<S> {
         match action {
             Action::Call(call, args) => self.call(call, &args).map(drop),
             Action::Access(pa, write) => self.host_access(pa, write).map(drop),
+            Action::Dma(iova, write) => self.any_dma(iova, write).map(drop),
+            Action::LoseSmmu => {
+                self.lose_smmu();
+                Ok(())
+            }
             Action::Filled(frames, call, args) => {
                 for (pfn, content) in frames {
                     self.fill(pfn, &content)?;

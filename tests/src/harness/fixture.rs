@@ -5,12 +5,16 @@ use crate::spec::{Setup, Spec};
 use hyp_core::Ward;
 use hyp_core::addr::Pfn;
 use hyp_core::config::Config;
+use hyp_core::dma::{DmaConfig, DmaTable};
 use hyp_core::memory::{FrameWord, Range, Ranges};
 use hyp_core::stage2::Geometry;
 use hyp_core::vm::VmSlot;
 
 /// A page of device memory that is Ward's.
 pub const HYP_DEVICE: u64 = 0x9_000;
+
+/// The page that devices write interrupt messages to.
+pub const DOORBELL: u64 = 0xb_007;
 
 /// Device memory that is anyone's.
 pub const fn free_device(n: u64) -> u64 {
@@ -30,6 +34,8 @@ pub struct Shape {
     pub vms: u64,
     /// CPUs set access flags themselves.
     pub hardware_af: bool,
+    /// Bits of the addresses that devices send to SMMUs, if there are any.
+    pub smmu: Option<u8>,
 }
 
 impl Default for Shape {
@@ -40,6 +46,7 @@ impl Default for Shape {
             pool: 48,
             vms: 4,
             hardware_af: false,
+            smmu: None,
         }
     }
 }
@@ -67,16 +74,30 @@ fn ranges(list: &[(u64, u64)]) -> Ranges {
 /// When the shape is none the architecture has.
 pub fn machine(shape: Shape) -> (Config, Setup) {
     let geometry = Geometry::new(shape.ipa_bits).expect("a width the architecture has");
-    let hyp = [(shape.ram[0].0, HYP_FRAMES + shape.pool)];
+    let ram = ranges(&shape.ram);
+    let end = shape.ram[0].0 + HYP_FRAMES + shape.pool;
+    let dma = shape.smmu.map(|bits| {
+        let geometry = Geometry::new(bits).expect("a width the architecture has");
+        let doorbells = ranges(&[(DOORBELL, 1)]);
+        let frames = DmaConfig::frames(geometry, &ram, &doorbells);
+        let first = Pfn(end.next_multiple_of(geometry.root_frames()));
+        DmaConfig {
+            geometry,
+            doorbells,
+            tables: Range { first, frames },
+        }
+    });
+    let end = dma.as_ref().map_or(end, |dma| dma.tables.end().0);
+    let hyp = [(shape.ram[0].0, end - shape.ram[0].0)];
     let config = Config {
-        ram: ranges(&shape.ram),
+        ram,
         hyp: ranges(&hyp),
         hyp_devices: ranges(&[(HYP_DEVICE, 2)]),
         geometry,
         keys: super::images::keys(),
         list_registers: 4,
         virtual_timer: 27,
-        dma: None,
+        dma,
     };
     let setup = Setup {
         ram: shape.ram.to_vec(),
@@ -87,6 +108,8 @@ pub fn machine(shape: Shape) -> (Config, Setup) {
         root_frames: geometry.root_frames(),
         max_vm: shape.vms,
         keys: super::images::keys().to_vec(),
+        dma_bits: shape.smmu.map(u32::from),
+        doorbells: shape.smmu.map(|_| DOORBELL).into_iter().collect(),
     };
     (config, setup)
 }
@@ -114,6 +137,13 @@ pub(super) fn boot<S: Sched>(shape: Shape) -> (Fake<S>, Ward<Fake<S>>, Spec) {
         level: setup.start_level as u8,
     };
     fake.add_regime(0, regime);
+    if let Some(DmaTable { root, geometry, .. }) = ward.dma_table() {
+        fake.add_smmus(Regime {
+            root: root.0,
+            frames: geometry.root_frames(),
+            level: geometry.start_level(),
+        });
+    }
     fake.state().tables.changed.clear();
     fake.state().ram.take_journal();
     fake.state().tables.publish();

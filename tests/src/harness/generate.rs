@@ -1,7 +1,7 @@
 //! What to do next: mostly something that gets a VM further, sometimes anything at all.
 
 use super::images::{Content, Plan};
-use super::{HYP_DEVICE, Inner, Rng, free_device};
+use super::{DOORBELL, HYP_DEVICE, Inner, Rng, free_device};
 use crate::spec::{Life, Owner, Spec};
 use hyp_core::abi::Call;
 use hyp_core::abi::calls::CALLS;
@@ -15,6 +15,10 @@ pub(super) enum Action {
     Filled(Vec<(u64, Content)>, Call, Vec<u64>),
     /// The host accesses an address.
     Access(u64, Option<u64>),
+    /// A device of the host's does.
+    Dma(u64, Option<u64>),
+    /// An SMMU answers no more.
+    LoseSmmu,
     /// A run, after these words were written to the run page.
     Run(u64, u64, Vec<(u64, u64)>),
 }
@@ -103,6 +107,10 @@ fn spoil(inner: &mut Inner, args: &mut [u64]) {
 
 /// What comes next.
 pub(super) fn next(inner: &mut Inner) -> Action {
+    let smmu = inner.spec.setup.dma_bits.is_some() && !inner.spec.lost;
+    if smmu && inner.rng.below(8_000) == 0 {
+        return Action::LoseSmmu;
+    }
     match inner.rng.below(100) {
         0..12 => access(inner),
         12..26 => wild_call(inner),
@@ -144,7 +152,12 @@ fn access(inner: &mut Inner) -> Action {
         .range((pa >> 12, 0, 0)..((pa >> 12) + 1, 0, 0))
         .next()
         .is_some();
-    Action::Access(pa, write.filter(|_| !run_page))
+    let write = write.filter(|_| !run_page);
+    if spec.setup.dma_bits.is_some() && rng.percent(60) {
+        let doorbell = rng.percent(3);
+        return Action::Dma(if doorbell { DOORBELL << 12 } else { pa }, write);
+    }
+    Action::Access(pa, write)
 }
 
 fn run(inner: &mut Inner) -> Option<Action> {

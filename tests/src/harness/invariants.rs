@@ -3,7 +3,7 @@
 //! They judge the fake's tables, TLBs and memory by the *specification's* owners; that Ward's own
 //! records agree with those is for [`super::check`].
 
-use crate::fake::{Fake, Leaf, Sched, State};
+use crate::fake::{Fake, HOST_DMA, Leaf, Sched, State, is_dma};
 use crate::spec::{Life, Owner, Spec};
 use hyp_core::abi::manifest::Manifest;
 
@@ -29,12 +29,12 @@ impl Scope {
 /// A check of one invariant.
 pub type Check = fn(&Spec, &State, &Scope) -> Result<(), String>;
 
-/// All that can be seen in one state. I9 compares two, see [`super::check`]; I4 is about devices
-/// behind an SMMU, of which this version has none.
+/// All that can be seen in one state. I9 compares two, see [`super::check`].
 pub const INVARIANTS: &[(&str, Check)] = &[
     ("I1", i1),
     ("I2", i2),
     ("I3", i3),
+    ("I4", i4),
     ("I5", i5),
     ("I6", i6),
     ("I7", i7),
@@ -97,7 +97,7 @@ fn i2(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
 
 /// I3: a protected VM maps RAM that it owns, where the record says; a normal one what it borrows.
 fn i3(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
-    for (vm, ipa, leaf) in leaves(state, scope).filter(|(vm, ..)| *vm != 0) {
+    for (vm, ipa, leaf) in leaves(state, scope).filter(|(vm, ..)| *vm != 0 && !is_dma(*vm)) {
         let Some(it) = spec.vms.get(&vm) else {
             return err(format!("vm {vm} is none and maps {ipa:#x}"));
         };
@@ -124,6 +124,43 @@ fn i3(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
     Ok(())
 }
 
+/// I4: the host's devices reach what the host may access of RAM, at its physical address, and the
+/// doorbells; nothing else, and nothing less. What an SMMU may still have in its TLB is no more.
+fn i4(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
+    for (_, ipa, leaf) in leaves(state, scope).filter(|(vm, ..)| *vm == HOST_DMA) {
+        if ipa >> 12 != leaf.pfn || leaf.level != 3 {
+            return err(format!("devices reach {:#x} at {ipa:#x}", leaf.pfn));
+        }
+        if !spec.device_may_access(leaf.pfn) || spec.is_ram(leaf.pfn) != leaf.perms().normal {
+            return err(format!(
+                "devices reach {:#x} of {:?}",
+                leaf.pfn,
+                spec.owners.get(&leaf.pfn)
+            ));
+        }
+    }
+    for pfn in scope.frames.iter().filter(|pfn| spec.is_ram(**pfn)) {
+        let reached = state.tables.leaf_at(HOST_DMA, pfn << 12).is_some();
+        if reached != spec.device_may_access(*pfn) {
+            return err(format!(
+                "devices reach {pfn:#x} of {:?}: {reached}",
+                spec.owners.get(pfn)
+            ));
+        }
+    }
+    let cached = state.dma.tlb.leaves.iter();
+    let cached = cached.map(|((_, _, ipa), entry)| (crate::fake::output_of(*entry), *ipa));
+    for (pfn, iova) in cached.chain(state.tables.lingering_dma()) {
+        if !spec.device_may_access(pfn) {
+            return err(format!(
+                "the SMMUs may have {pfn:#x} of {:?} at {iova:#x}",
+                spec.owners.get(&pfn)
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// I5: a frame of the host's is in no protected VM's map and no TLB; that it was zeroed on the
 /// way is seen by its contents, and that this came last by the fake.
 fn i5(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
@@ -133,7 +170,7 @@ fn i5(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
         }
         for (vm, ipa) in state.tables.mappers(*pfn) {
             let lent = spec.loans.contains(&(*pfn, vm, ipa >> 12));
-            if vm != 0 && !lent {
+            if vm != 0 && !is_dma(vm) && !lent {
                 return err(format!(
                     "the host's {pfn:#x} is still mapped by vm {vm} at {ipa:#x}"
                 ));
@@ -143,14 +180,16 @@ fn i5(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
     Ok(())
 }
 
-/// I6: no TLB and no walk cache holds what the tables do not say, and nothing waits to be
+/// I6: no TLB, the SMMUs' after the CPUs', and no walk cache holds what the tables do not say, and nothing waits to be
 /// invalidated or published.
 fn i6(_spec: &Spec, state: &State, _scope: &Scope) -> Result<(), String> {
-    if let Some(text) = state.tables.unfinished().first() {
+    if let Some(text) = state.tables.unfinished(state.dma.lost).first() {
         return err(text.clone());
     }
-    for (cpu, it) in state.cpus.iter().enumerate() {
-        for ((vm, level, ipa), entry) in &it.tlb.leaves {
+    let cpus = state.cpus.iter().map(|it| &it.tlb);
+    let smmus = (!state.dma.lost).then_some(&state.dma.tlb);
+    for (cpu, tlb) in cpus.chain(smmus).enumerate() {
+        for ((vm, level, ipa), entry) in &tlb.leaves {
             let Some(leaf) = state.tables.leaves.get(&(*vm, *ipa)) else {
                 return err(format!(
                     "cpu {cpu}: TLB of vm {vm} maps {ipa:#x}, no table does"
@@ -168,7 +207,7 @@ fn i6(_spec: &Spec, state: &State, _scope: &Scope) -> Result<(), String> {
                 ));
             }
         }
-        for ((vm, level, ipa), table) in &it.tlb.walks {
+        for ((vm, level, ipa), table) in &tlb.walks {
             let live = state.tables.live_table(*table);
             if live.is_none_or(|(owner, at, base)| (owner, at) != (*vm, *level) || base != *ipa) {
                 return err(format!(

@@ -83,6 +83,16 @@ impl<S: Sched> Scene<S> {
         must(self.world.host_access(pa, Some(value))).is_some()
     }
 
+    /// A device loads a word; `None` is an abort.
+    pub fn dma_load(&self, iova: u64) -> Option<u64> {
+        must(self.world.any_dma(iova, None))
+    }
+
+    /// A device stores a word; `false` is an abort.
+    pub fn dma_store(&self, iova: u64, value: u64) -> bool {
+        must(self.world.any_dma(iova, Some(value))).is_some()
+    }
+
     /// Registers a VM and gives it a pool.
     ///
     /// # Panics

@@ -119,6 +119,7 @@ impl Spec {
         }
         // A block needs an empty 2 MiB: `maps` and `guards` above said so.
         seen.room(3 - self.setup.start_level, HOST_RESERVE)?;
+        self.devices_let_go()?;
         for n in 0..frames {
             self.own(first + n, Owner::Vm(vm, page + n, false));
             // The frame's contents were cleaned or zeroed all the way to memory.

@@ -149,6 +149,7 @@ impl Spec {
         let frames = range(pa, frames)?;
         self.idle(frames.clone())?;
         seen.room(0, 4)?;
+        self.devices_let_go()?;
         self.take(frames, 0);
         Ok(DONE)
     }
@@ -176,6 +177,7 @@ impl Spec {
         self.idle(record..record + 2)?;
         self.idle(root..root + roots)?;
         seen.room(0, HOST_RESERVE)?;
+        self.devices_let_go()?;
         // Which free number is Ward's choice; it must be a free one.
         let id = seen.x[1] as u16;
         if seen.x[0] == 0
@@ -225,6 +227,7 @@ impl Spec {
             return Err(Error::Denied);
         }
         seen.room(0, HOST_RESERVE)?;
+        self.devices_let_go()?;
         self.take(record..record + 1, vm as u16);
         self.pins.insert((run, vm as u16, vcpu));
         self.touched.insert(run);
@@ -263,6 +266,7 @@ impl Spec {
         self.in_life(vm, &[Life::Ready, Life::Verified])?;
         self.idle(frames.clone())?;
         seen.room(0, HOST_RESERVE)?;
+        self.devices_let_go()?;
         self.take(frames, vm as u16);
         Ok(DONE)
     }

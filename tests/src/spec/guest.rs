@@ -66,7 +66,7 @@ impl Spec {
         Flow::Exit(Exit::of(reason), Open::Nothing)
     }
 
-    /// A page is shared once, and unshared only if it is shared.
+    /// A page is shared once, and unshared only if it is shared and devices let go of it.
     fn share(&mut self, vm: u16, page: u64, share: bool) -> Flow {
         let it = &self.vms[&vm];
         if !it.is_ram(page) {
@@ -81,7 +81,7 @@ impl Spec {
         };
         match self.owners.get(&mapped.pfn) {
             Some(Owner::Vm(owner, at, shared))
-                if *owner == vm && *at == page && *shared != share =>
+                if *owner == vm && *at == page && *shared != share && (share || !self.lost) =>
             {
                 self.own(mapped.pfn, Owner::Vm(vm, page, share));
                 Flow::Call(0)
