@@ -68,7 +68,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let others = tiers.len() > 1;
     let kernel = tiers
         .iter()
-        .any(|tier| ["linux", "guest", "demo"].contains(&tier.name));
+        .any(|tier| ["linux", "guest", "demo", "dma"].contains(&tier.name));
     let _ahead = (others && kernel).then(ahead::Ahead::start);
     for tier in tiers {
         if tier.name == "miri"
@@ -121,9 +121,9 @@ fn scope(args: &TestArgs, tiers: &[&Tier]) -> setup::Scope {
     let runs = |name: &str| tiers.iter().any(|tier| tier.name == name);
     if runs("miri") && args.allow_missing.is_empty() {
         setup::Scope::Test
-    } else if runs("linux") || runs("guest") || runs("demo") {
+    } else if ["linux", "guest", "demo", "dma"].into_iter().any(runs) {
         setup::Scope::Host
-    } else if runs("qemu") || runs("boot") || runs("dma") {
+    } else if runs("qemu") || runs("boot") {
         setup::Scope::Boot
     } else {
         setup::Scope::Build

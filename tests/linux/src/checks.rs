@@ -7,6 +7,7 @@ pub(crate) mod devmem;
 pub(crate) mod guests;
 pub(crate) mod hotplug;
 pub(crate) mod kexec;
+pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod sleep;

@@ -7,7 +7,7 @@ use rustix::system::RebootCommand;
 
 use crate::args::Args;
 use crate::checks::{
-    attack, cpus, devices, devmem, guests, hotplug, kexec, log, memory, sleep, timer,
+    attack, cpus, devices, devmem, guests, hotplug, kexec, load, log, memory, sleep, timer,
 };
 use crate::report::Report;
 use crate::{disk, proc, system};
@@ -163,6 +163,21 @@ const STOCK: &[Boot] = &[Boot {
     end: End::PowerOff,
 }];
 
+/// The same behind an SMMU that only Ward knows of, with all devices busy for a while.
+const DMA: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[&[
+        CPUS,
+        check("memory", memory::all_there_but_tables),
+        NVME,
+        check("virtio-blk", devices::virtio_blk),
+        check("virtio-net", devices::virtio_net),
+        check("mixed-load", load::mixed),
+        HOTPLUG,
+    ]],
+    end: End::PowerOff,
+}];
+
 /// A malicious host.
 const ATTACK: &[Boot] = &[Boot {
     name: "only",
@@ -295,6 +310,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         Some("main") => MAIN,
         Some("short") => SHORT,
         Some("stock") => STOCK,
+        Some("dma") => DMA,
         Some("attack") => ATTACK,
         Some("guest-attack") => GUEST_ATTACK,
         Some("guest-life") => GUEST_LIFE,

@@ -2,7 +2,8 @@
 //!
 //! * `demo`: a readable story of one guest's life;
 //! * `all`, or `suite=NAME` (see `suites`): named tests;
-//! * `suite=dma`: the attacks by DMA, for a machine with an SMMU and two `edu` devices; not in `all`;
+//! * `dma`: the attacks by DMA, for a machine with an SMMU and two `edu` devices; not in `all`;
+//! * `only=NAME,NAME`: of these the tests with such a name;
 //! * `soak` or `soak=ROUNDS`: create, run and destroy, over and over;
 //! * `fuzz=CALLS,SEED`: random calls from every CPU;
 //! * `bench`: counts, for QEMU with `-icount`;

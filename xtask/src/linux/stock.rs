@@ -18,6 +18,9 @@ const WANTED: &[&str] = &[
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
+    // For a disk with a file system; it asks for the sum by name.
+    "crc32c_generic",
+    "ext4",
     "rtc-pl031",
 ];
 /// What a guest's devices need.

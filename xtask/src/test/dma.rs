@@ -1,4 +1,5 @@
-//! The tier `dma`: the EL1 test host attacks with bus masters, on machines with an SMMUv3.
+//! The tier `dma`: the EL1 test host attacks with bus masters, on machines with an SMMUv3; and a
+//! Linux host that knows of no SMMU has all its devices busy behind one.
 //!
 //! `WARD_SWITCH=NAME` does the opposite: it builds Ward without one protection, and the tests that
 //! are about it must fail. Which ones is said here.
@@ -8,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::linux;
 use super::machines::{Run, run as machine};
 use super::suite;
 use super::tally::Tally;
@@ -88,9 +90,13 @@ const SWITCHES: &[Switch] = &[
 ];
 
 /// Does the tier.
-pub(super) fn run(tally: &mut Tally, _long: bool) -> Result<()> {
+pub(super) fn run(tally: &mut Tally, long: bool) -> Result<()> {
     has_edu()?;
     let only = std::env::var("WARD_RUN").ok();
+    let switch = std::env::var("WARD_SWITCH").ok();
+    if only.as_deref().is_some_and(linux::is_dma) {
+        return linux::dma(tally, long);
+    }
     let wanted = |run: &&Run| only.as_ref().is_none_or(|name| run.name == name);
     let runs: Vec<&Run> = RUNS.iter().filter(wanted).collect();
     if runs.is_empty() {
@@ -98,13 +104,16 @@ pub(super) fn run(tally: &mut Tally, _long: bool) -> Result<()> {
         bail!("WARD_RUN names none of the runs {}", names.join(", "));
     }
     let images = image::build(&ImageArgs::default())?;
-    if let Ok(name) = std::env::var("WARD_SWITCH") {
+    if let Some(name) = switch {
         return without(&name, images, &runs, tally);
     }
     for run in runs {
         if let Err(error) = suite::run_with(run, &images, DEVICES, tally) {
             tally.fail(run.name, &format!("{error:#}"));
         }
+    }
+    if only.is_none() {
+        linux::dma(tally, long)?;
     }
     Ok(())
 }

@@ -22,10 +22,13 @@ use crate::qemu::console::{self, Console};
 use crate::qemu::host::{HostBoot, Reader};
 use crate::run::say;
 use report::Report;
-use runs::{RUNS, Run, Tier};
+use runs::{BEHIND_SMMU, RUNS, Run, Tier};
 
 /// How many lines of a console are shown when something is wrong.
 const TAIL: usize = 25;
+
+/// What Ward says of an access by a device that an SMMU ended.
+const REFUSED: &str = " was refused ";
 
 /// Does the tier `linux`.
 pub(super) fn run(tally: &mut Tally, long: bool) -> Result<()> {
@@ -35,6 +38,17 @@ pub(super) fn run(tally: &mut Tally, long: bool) -> Result<()> {
 /// Does the tier `guest`.
 pub(super) fn guests(tally: &mut Tally, long: bool) -> Result<()> {
     tier(Tier::Guest, tally, long)
+}
+
+/// Does the runs of the tier `dma` that have a Linux host.
+pub(super) fn dma(tally: &mut Tally, long: bool) -> Result<()> {
+    tier(Tier::Dma, tally, long)
+}
+
+/// Whether the tier `dma` has a run of that name with a Linux host.
+pub(super) fn is_dma(name: &str) -> bool {
+    RUNS.iter()
+        .any(|run| run.tier == Tier::Dma && run.name == name)
 }
 
 fn tier(tier: Tier, tally: &mut Tally, long: bool) -> Result<()> {
@@ -78,7 +92,12 @@ struct Ready {
 impl Ready {
     fn make(tier: Tier) -> Result<Self> {
         let images = image::build(&ImageArgs::default())?;
-        let small = kernel::prepare(&Choice::Small)?;
+        // The tier `dma` has nothing but Debian's kernel and Ward as it is shipped.
+        let choice = match tier {
+            Tier::Dma => Choice::Stock,
+            Tier::Linux | Tier::Guest => Choice::Small,
+        };
+        let small = kernel::prepare(&choice)?;
         let mut spare = Vec::new();
         if let Some(built) = &small.small {
             for name in ["ward_log", "ward_attack", "ward_peek"] {
@@ -86,12 +105,15 @@ impl Ready {
             }
         }
         let guests = match tier {
-            Tier::Linux => Vec::new(),
+            Tier::Linux | Tier::Dma => Vec::new(),
             Tier::Guest => guest_files(&small.image)?,
         };
         Ok(Ready {
             guests,
-            test_ward: image::build_test()?,
+            test_ward: match tier {
+                Tier::Dma => images.ward.clone(),
+                Tier::Linux | Tier::Guest => image::build_test()?,
+            },
             bundle: images.payload.bundle().to_path_buf(),
             ward: images.ward,
             small,
@@ -160,9 +182,11 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
     };
     let limit = Duration::from_secs(run.limit);
     let mut hopeless = report::Hopeless::default();
-    let console = console::watch_until(&mut boot.command(), Some(limit), false, |line| {
-        hopeless.after(line)
-    })?;
+    let mut qemu = boot.command();
+    if run.tier == Tier::Dma {
+        qemu.args(BEHIND_SMMU);
+    }
+    let console = console::watch_until(&mut qemu, Some(limit), false, |line| hopeless.after(line))?;
     for file in [&initrd, &nvme, &virtio] {
         // Only the console is of use afterwards.
         let _ = fs::remove_file(file);
@@ -174,6 +198,10 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
 fn judge(run: &Run, console: &Console, tally: &mut Tally) -> Result<()> {
     let log = console.keep(&format!("linux-{}", run.name))?;
     let mut report = Report::read(&console.lines, run.boots);
+    if run.tier == Tier::Dma {
+        let refused = console.lines.iter().find(|line| line.contains(REFUSED));
+        report.wrong.extend(refused.cloned());
+    }
     report.wrong.extend(console.bad_end());
     let short = |note: &&String| !note.starts_with("attack: CALLS");
     for note in report.notes.iter().filter(short) {

@@ -73,13 +73,12 @@ pub(crate) fn run_words(env: &Env) {
         tally::run(env, "fuzz", fuzz::TESTS);
     }
     let chosen = value("suite").unwrap_or(if has("all") { "all" } else { "" });
-    let is_chosen = |name: &str| chosen.split(',').any(|one| one == name);
     for (name, tests) in SUITES {
-        if chosen == "all" || is_chosen(name) {
+        if chosen == "all" || chosen.split(',').any(|one| one == *name) {
             tally::run(env, name, tests);
         }
     }
-    if is_chosen("dma") {
+    if has("dma") {
         dma::run(env);
     }
     tally::print_total();

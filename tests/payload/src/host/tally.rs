@@ -29,7 +29,12 @@ static FAILED: AtomicU32 = AtomicU32::new(0);
 
 /// Runs the tests of a suite.
 pub(crate) fn run(env: &Env, suite: &str, tests: &[Test]) {
+    let mut words = env.board.bootargs.split(' ');
+    let only = words.find_map(|word| word.strip_prefix("only="));
     for test in tests {
+        if only.is_some_and(|names| !names.split(',').any(|name| name == test.name)) {
+            continue;
+        }
         if env.cpus() < test.cpus {
             println!("{suite}::{} needs {} CPUs: left out", test.name, test.cpus);
             continue;

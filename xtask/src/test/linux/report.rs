@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 /// What our lines begin with, behind the kernel's time stamp.
 const MARK: &str = "WARD-HOST ";
+/// What Ward prints when it is less than it could be.
+const WARD_WARNS: &str = "ward: WARNING: ";
 /// What Ward prints when it has found a bug in itself, and after the reset that follows.
 const WARD_CRASH: &str = "ward! ";
 const WARD_CRASHED: &str = "ward: last boot: ";
@@ -75,7 +77,8 @@ impl Trouble {
         let one_of = |wanted: &[&str]| wanted.iter().any(|word| line.contains(word));
         let wanted =
             self.panics && one_of(WANTED_BY_PANIC) || self.touches && one_of(WANTED_BY_TOUCH);
-        let trouble = KERNEL_TROUBLE.iter().any(|trouble| line.contains(trouble));
+        // Ward warns of machines as it finds them, in the kernel's words.
+        let trouble = one_of(KERNEL_TROUBLE) && !line.starts_with(WARD_WARNS);
         (trouble && !wanted).then(|| format!("the kernel is in trouble: {line}"))
     }
 }

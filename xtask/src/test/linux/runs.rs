@@ -27,6 +27,14 @@ pub(super) struct Run {
     pub(super) long: bool,
 }
 
+/// What a machine of the tier `dma` has beside: an SMMU, behind which virtio devices are, too.
+pub(super) const BEHIND_SMMU: [&str; 4] = [
+    "-machine",
+    "iommu=smmuv3",
+    "-global",
+    "virtio-device.iommu_platform=on",
+];
+
 /// The tiers that boot a Linux host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tier {
@@ -34,6 +42,8 @@ pub(super) enum Tier {
     Linux,
     /// Its guests.
     Guest,
+    /// Its devices, behind an SMMU.
+    Dma,
 }
 
 impl Run {
@@ -110,6 +120,17 @@ const fn guest(
     }
 }
 
+const fn dma(name: &'static str, words: &'static str, limit: u64) -> Run {
+    Run {
+        tier: Tier::Dma,
+        stock: true,
+        scenario: "dma",
+        words,
+        limit,
+        ..short(name, machine("cortex-a76", 2, 2048))
+    }
+}
+
 /// The whole list, the smallest and the largest machine, an attack, and Debian's kernel.
 pub(super) const RUNS: &[Run] = &[
     main("a76-2cpu", machine("cortex-a76", 2, 2048)),
@@ -166,6 +187,19 @@ pub(super) const RUNS: &[Run] = &[
             "guest-life",
             machine("cortex-a76", 4, 2048),
             "ward.seed=2 ward.lives=500",
+        )
+    },
+    dma(
+        "a76-2cpu-dma-load",
+        "kvm-arm.mode=none ward.seconds=60",
+        300,
+    ),
+    Run {
+        long: true,
+        ..dma(
+            "a76-2cpu-dma-load-long",
+            "kvm-arm.mode=none ward.seconds=600",
+            1200,
         )
     },
 ];
