@@ -45,6 +45,7 @@ pub mod log;
 pub mod machine;
 pub mod memory;
 mod once;
+mod pins;
 pub mod run;
 pub mod smc;
 pub mod stage2;

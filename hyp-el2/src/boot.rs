@@ -336,8 +336,7 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     // SAFETY: as above.
     let slots = unsafe { new_array(slot_array, slots, || Ordered::new(None)) };
     let config_ram = config.ram.frames();
-    let ward = Ward::new(El2, config, frames, slots, root, pool).map_err(Fatal::Core)?;
-    let ward = glue::install(ward);
+    let ward = install(config, frames, slots, root, pool)?;
     switch::traps::set_stage2(switch::vttbr(ward.host_root()), vtcr(geometry));
     report_cost(image, place, config_ram);
 
@@ -355,6 +354,19 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     glue::say(format_args!("counter: {ticks} ticks of {frequency} Hz"));
     // SAFETY: this CPU is prepared; the host gets nothing of Ward's.
     unsafe { ward_enter_host(pc, RESET_PSTATE, tree, cpu) }
+}
+
+/// Apart from [`start`], for the stack that the moves of large values take.
+#[inline(never)]
+fn install(
+    config: Config,
+    frames: &'static mut [FrameWord],
+    slots: &'static [VmSlot<El2>],
+    root: Pfn,
+    pool: Range,
+) -> Result<&'static Ward<El2>, Fatal> {
+    let ward = Ward::new(El2, config, frames, slots, root, pool).map_err(Fatal::Core)?;
+    Ok(glue::install(ward))
 }
 
 fn take(taken: &mut Spans, span: Span) -> Result<(), Fatal> {

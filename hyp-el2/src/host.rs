@@ -2,10 +2,10 @@
 
 pub mod idregs;
 mod inject;
-mod once;
+pub(crate) mod once;
 
 use crate::cpu::get;
-use crate::{crash, glue, psci, smc, smmu, switch};
+use crate::{crash, gic, glue, psci, smc, smmu, switch};
 use hyp_core::abi::{Call, smccc};
 use hyp_core::addr::Ipa;
 use hyp_core::memory::{HostFault, HostFaultAction};
@@ -29,7 +29,7 @@ pub struct Frame {
 
 impl Frame {
     /// Steps over the instruction that trapped: it has been done for the host.
-    fn skip(&mut self, esr: Esr) {
+    pub(crate) fn skip(&mut self, esr: Esr) {
         context::skip(&mut self.pc, &mut self.pstate, esr.is_long());
     }
 }
@@ -118,6 +118,12 @@ fn abort(frame: &mut Frame, esr: Esr) {
     } else {
         None
     };
+    if let Some(ipa) = ipa
+        && esr.class() == Class::DataAbortLower
+        && gic::access(frame, esr, ipa)
+    {
+        return;
+    }
     let action = match ipa {
         Some(ipa) => glue::ward().host_fault(HostFault {
             ipa: Ipa::containing(ipa),

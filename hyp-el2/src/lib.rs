@@ -34,6 +34,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod fdt;
+pub mod gic;
 pub mod hash;
 pub mod image;
 pub mod layout;

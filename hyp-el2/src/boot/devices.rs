@@ -3,13 +3,14 @@
 
 use super::{Arena, Fatal, ranges};
 use crate::fdt::{DmaNodes, Master, Span};
+use crate::gic::Controllers;
 use crate::glue;
 use crate::machine::El2;
 use crate::smmu::{self, Takeover};
 use arrayvec::ArrayVec;
 use dtoolkit::fdt::Fdt;
 use hyp_core::Ward;
-use hyp_core::config::Config;
+use hyp_core::config::{BootError, Config};
 use hyp_core::dma::DmaConfig;
 use hyp_core::memory::{Range, Ranges};
 use hyp_core::stage2::Geometry;
@@ -20,19 +21,32 @@ pub(super) struct Devices {
     smmus: Takeover,
     geometry: Option<Geometry>,
     hidden: ArrayVec<Master, { Master::ALL.len() }>,
+    /// The interrupt controller, if it is to be filtered.
+    controllers: Option<Controllers>,
+    /// Why it is not, or not all of it.
+    open: Option<&'static str>,
 }
 
 impl Devices {
     /// Finds the SMMUs and has them abort everything.
+    #[inline(never)]
     pub(super) fn begin(fdt: Fdt<'_>) -> Result<Self, Fatal> {
         let nodes = DmaNodes::read(fdt)?;
         let mut smmus = Takeover::begin(&nodes)?;
         let geometry = smmus.geometry(crate::mmu::pa_bits());
+        // Without an SMMU everything is open anyhow.
+        let controllers = if smmus.is_empty() {
+            None
+        } else {
+            Some(Controllers::begin(&nodes)?)
+        };
         Ok(Devices {
             nodes,
             smmus,
             geometry,
             hidden: ArrayVec::new(),
+            controllers,
+            open: None,
         })
     }
 
@@ -43,14 +57,16 @@ impl Devices {
 
     /// Frames for tables and queues, wherever they begin.
     pub(super) fn frames(&mut self, ram: &Ranges) -> Result<u64, Fatal> {
+        let gic = self.controllers.as_ref().map_or(0, Controllers::frames);
         let Some(geometry) = self.geometry else {
-            return Ok(0);
+            return Ok(gic);
         };
         let tables = DmaConfig::frames(geometry, ram, &self.doorbells()?);
-        Ok(tables + (geometry.root_frames() - 1) + self.smmus.frames())
+        Ok(gic + tables + (geometry.root_frames() - 1) + self.smmus.frames())
     }
 
     /// Takes those frames, which are mapped, and decides what the host does not get.
+    #[inline(never)]
     pub(super) fn configure(
         &mut self,
         config: &mut Config,
@@ -73,6 +89,14 @@ impl Devices {
             }
         }
         config.hyp_devices = ranges(&hidden)?;
+        if let Some(controllers) = self.controllers.take() {
+            for range in controllers.hidden() {
+                if !config.hyp_devices.add(range) {
+                    return Err(Fatal::Core(BootError::Memory));
+                }
+            }
+            self.open = controllers.configure(|frames, align| arena.take(frames, align));
+        }
         let Some(geometry) = self.geometry else {
             return Ok(());
         };
@@ -98,6 +122,7 @@ impl Devices {
     }
 
     /// DMA is as the host's table says from now on. Says what is not.
+    #[inline(never)]
     pub(super) fn start(self, ward: &Ward<El2>) {
         let guarded = !self.smmus.is_empty();
         self.smmus.start(ward.dma_table());
@@ -129,10 +154,11 @@ impl Devices {
                 nodes.open_bridges
             ));
         }
-        glue::say(format_args!(
-            "WARNING: the GIC's tables of message interrupts are not checked: by them the host reaches \
-             all memory"
-        ));
+        if let Some(why) = self.open {
+            glue::say(format_args!(
+                "WARNING: the interrupt controller may reach all memory for the host: {why}"
+            ));
+        }
     }
 }
 

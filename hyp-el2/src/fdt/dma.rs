@@ -19,6 +19,8 @@ pub const MAX_SMMUS: usize = 16;
 const SMMU: &str = "arm,smmu-v3";
 /// Its performance monitors, which can write a message wherever they are told (IHI 0070, 10).
 const MONITORS: &str = "arm,smmu-v3-pmcg";
+/// Translation service of message interrupts.
+const ITS: &str = "arm,gic-v3-its";
 /// SMMUs that Ward does not drive.
 const OLDER: [&str; 4] = ["arm,smmu-v1", "arm,smmu-v2", "arm,mmu-401", "arm,mmu-500"];
 
@@ -90,6 +92,14 @@ pub struct DmaNodes {
     pub doorbells: Spans,
     /// Whole pages of registers of [`Master`]s, in the order of [`Master::ALL`].
     pub masters: [Spans; 2],
+    /// Registers of the GICv3's distributor.
+    pub distributor: Option<Span>,
+    /// Regions of its redistributors.
+    pub redistributors: Spans,
+    /// Bytes from one redistributor to the next, where the tree says.
+    pub stride: Option<u64>,
+    /// Registers of its translation services.
+    pub services: Spans,
     /// PCI host bridges, some of whose devices no SMMU stands before.
     pub open_bridges: u32,
     /// SMMUs of an older version, which Ward does not drive.
@@ -150,10 +160,34 @@ impl DmaNodes {
             }
         } else if used && OLDER.iter().any(|name| node.is_compatible(name)) {
             self.older += 1;
+        } else if used && node.is_compatible("arm,gic-v3") {
+            self.gic(found)?;
         } else if used && let Some(page) = doorbell(found) {
+            if let Some(span) = found.registers().next()
+                && node.is_compatible(ITS)
+            {
+                self.services.try_push(span).map_err(|_| Missing::TooMany)?;
+            }
             super::span::push(&mut self.doorbells, page)?;
             super::span::join(&mut self.doorbells);
         }
+        Ok(())
+    }
+
+    /// Distributor, as many regions of redistributors as the tree says, and what is no matter here.
+    fn gic(&mut self, found: &Found<'_>) -> Result<(), Missing> {
+        let regions = cells::<1>(&found.node, "#redistributor-regions").next();
+        let mut registers = found.registers();
+        self.distributor = registers.next();
+        for span in registers.take(regions.map_or(1, |[n]| n as usize)) {
+            super::span::push(&mut self.redistributors, span)?;
+        }
+        self.stride = match value(&found.node, "redistributor-stride") {
+            Some([0, 0, 0, 0, low @ ..]) | Some(low) if low.len() == 4 => low
+                .first_chunk()
+                .map(|bytes| u32::from_be_bytes(*bytes).into()),
+            _ => None,
+        };
         Ok(())
     }
 
@@ -195,7 +229,7 @@ fn requesters(node: &FdtNode<'_>) -> u64 {
 /// 64 KiB of an ITS (IHI 0069, 12.18), `V2M_MSI_SETSPI_NS` in the first page of its own.
 fn doorbell(found: &Found<'_>) -> Option<Span> {
     let registers = || found.registers().next();
-    let at = if found.node.is_compatible("arm,gic-v3-its") {
+    let at = if found.node.is_compatible(ITS) {
         registers().filter(|span| span.size >= 0x2_0000)?.base + 0x1_0000
     } else if found.node.is_compatible("arm,gic-v2m-frame") {
         registers()?.base

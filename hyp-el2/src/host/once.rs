@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 static SEEN: [AtomicU64; 32] = [const { AtomicU64::new(0) }; 32];
 
 /// Is this the first time for `what`? When the list is full, no.
-pub(super) fn first(what: u64) -> bool {
+pub(crate) fn first(what: u64) -> bool {
     let key = what | 1 << 63;
     for place in &SEEN {
         match place.compare_exchange(0, key, Relaxed, Relaxed) {
