@@ -14,6 +14,9 @@ use crate::payload::Guest;
 use crate::qemu::{Boot, console};
 use crate::run::say;
 
+/// What Ward prints when it has found a bug in itself: the machine does not go on.
+const WARD_CRASH: &str = "ward! ";
+
 /// Runs the suite on its machine and adds its tests to the tally.
 pub(super) fn run(run: &Run, images: &Images, tally: &mut Tally) -> Result<()> {
     run_with(run, images, &[], tally)
@@ -52,7 +55,10 @@ pub(super) fn boot(
     }
     .command();
     qemu.args(devices);
-    let console = console::watch(&mut qemu, Some(Duration::from_secs(run.limit)), false)?;
+    let limit = Duration::from_secs(run.limit);
+    let console = console::watch_until(&mut qemu, Some(limit), false, |line| {
+        line.contains(WARD_CRASH)
+    })?;
     let log = console.keep(name)?;
 
     let mut report = Report::read(&console.lines);
