@@ -16,7 +16,7 @@ pub use error::Error;
 
 /// Version of this interface: major in the upper 16 bits, minor in the lower. A host refuses to
 /// run over another major.
-pub const VERSION: u32 = 1 << 16 | 1;
+pub const VERSION: u32 = 1 << 16 | 2;
 
 /// The UID Ward answers a host with in `x0..x3` (SMCCC call UID query, DEN0028 6.2), as four
 /// 32-bit words. Guests see the KVM vendor UID instead ([`smccc::KVM_UID`]).

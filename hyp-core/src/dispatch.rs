@@ -4,7 +4,7 @@ use crate::abi::error::AGAIN;
 use crate::abi::{Call, Error, VERSION, smccc};
 use crate::lock::{Order, level};
 use crate::machine::Machine;
-use crate::memory::For;
+use crate::memory::{Ending, For};
 use crate::vm::{Destroyed, Leaves, PROT_WRITE, Verified};
 use crate::ward::Ward;
 use core::sync::atomic::Ordering::Relaxed;
@@ -143,17 +143,55 @@ impl<M: Machine> Ward<M> {
                 Destroyed::All => Answer::DONE,
                 Destroyed::Left => Answer::again(1),
             }),
-            // LogRead alone answers with more than one value: it is not dispatched from here.
-            Call::LogRead
-            | Call::SmmuAlloc
+            Call::SmmuAlloc
             | Call::SmmuFree
             | Call::SmmuMap
             | Call::SmmuClear
-            | Call::SmmuIovaToPhys
+            | Call::SmmuIovaToPhys => self.smmu_call(order, call, registers),
+            // LogRead alone answers with more than one value: it is not dispatched from here.
+            Call::LogRead
             | Call::EncryptBuf
             | Call::DecryptBuf
             | Call::SaveCryptVcpu
             | Call::LoadCryptVcpu => Err(Error::NotSupported),
+        }
+    }
+
+    /// Calls on streams, which are refused without an SMMU.
+    fn smmu_call(
+        &self,
+        order: &mut Order<'_, level::Top>,
+        call: Call,
+        registers: &Registers,
+    ) -> Result<Answer, Error> {
+        let [_, smmu, stream, c, d, e, f, _] = *registers;
+        let (Some(dma), Some(default)) = (&self.config.dma, self.dma_table()) else {
+            return Err(Error::NotSupported);
+        };
+        let (key, machine) = ((smmu, stream), &self.machine);
+        let (mut memory, _) = self.memory.lock(order);
+        match call {
+            // A stream of a VM's: see `memory::streams`.
+            Call::SmmuAlloc if c != 0 => Err(Error::NotSupported),
+            Call::SmmuAlloc => memory
+                .stream_alloc(machine, dma, key)
+                .map(|()| Answer::DONE),
+            Call::SmmuFree => {
+                let ending = memory.stream_free(machine, default, key)?;
+                Ok(match ending {
+                    Ending::Done => Answer::DONE,
+                    Ending::Left => Answer::again(1),
+                })
+            }
+            Call::SmmuMap => {
+                let mapped = memory.stream_map(machine, dma, key, [c, d, e, f]);
+                mapped.map(|()| Answer::DONE)
+            }
+            Call::SmmuClear => {
+                let cleared = memory.stream_clear(machine, key, [c, d]);
+                cleared.map(|()| Answer::DONE)
+            }
+            _ => memory.stream_lookup(machine, key, c).map(Answer::value),
         }
     }
 

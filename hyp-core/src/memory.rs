@@ -21,12 +21,15 @@ mod host_fault;
 mod inspect;
 pub mod matrix;
 mod setup;
+mod streams;
 mod take;
 
 pub use bank::{Range, Ranges};
 pub use frame::{FrameState, FrameWord};
 pub use give::{Clean, InTransit};
 pub use host_fault::{HostFault, HostFaultAction};
+pub(crate) use streams::Ending;
+pub use streams::MAX_STREAMS;
 pub use take::{For, Owner};
 
 use crate::abi::Error;
@@ -34,6 +37,7 @@ use crate::addr::{Pfn, VmId};
 use crate::machine::Machine;
 use crate::stage2::{Attrs, MemoryKind, Pool, Stage2};
 use dma::HostDma;
+use streams::Streams;
 
 /// Frames by owner, kept as records change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -55,6 +59,7 @@ pub struct Memory<M: Machine> {
     host: Stage2,
     pool: Pool,
     dma: Option<HostDma>,
+    streams: Streams,
 }
 
 /// How the host maps its own RAM.
@@ -152,7 +157,23 @@ impl<M: Machine> Memory<M> {
         self.change(frame, FrameState::pinned);
     }
 
-    /// Ends one [`Memory::pin`].
+    /// May a device map a host frame?
+    ///
+    /// # Errors
+    /// As [`Memory::check_pin`], but a frame that is lent may be.
+    pub fn check_device_pin(&self, frame: Pfn) -> Result<(), Error> {
+        self.ram_state(frame)?
+            .pinned_for_device()
+            .map(drop)
+            .ok_or(Error::Denied)
+    }
+
+    /// Pins it, after [`Memory::check_device_pin`] under the same lock.
+    pub fn device_pin(&mut self, frame: Pfn) {
+        self.change(frame, FrameState::pinned_for_device);
+    }
+
+    /// Ends one [`Memory::pin`] or [`Memory::device_pin`].
     pub fn unpin(&mut self, frame: Pfn) {
         self.change(frame, FrameState::unpinned);
     }

@@ -29,6 +29,7 @@ use crate::machine::{Stage2Root, TableMemory};
 mod accessed;
 mod change;
 mod descriptor;
+mod devices;
 mod geometry;
 mod identity;
 #[cfg(feature = "inspect")]

@@ -155,6 +155,7 @@ impl<M: Machine> Ward<M> {
                 stat::VM_FRAMES => Ok(vm),
                 stat::CALLS => Ok(self.stats.calls.load(Relaxed)),
                 stat::REFUSED => Ok(self.stats.refused.load(Relaxed)),
+                stat::DEVICE_LOST => Ok(self.machine.dma_lost().into()),
                 stat::HOST_ABORTS => Ok(self.stats.host_aborts.load(Relaxed)),
                 _ => Err(Error::InvalidArgument),
             };
@@ -179,6 +180,7 @@ impl<M: Machine> Ward<M> {
             info::MAX_VMS => Ok(self.slots.len() as u64 - 1),
             info::LIST_REGISTERS => Ok(u64::from(self.config.list_registers)),
             info::HOST_POOL => Ok(self.memory.lock(order).0.pool_len()),
+            info::IOVA_BITS => Ok(self.config.dma.as_ref().map_or(0, Memory::<M>::stream_bits)),
             info::MAX_VCPUS => Ok(MAX_VCPUS as u64),
             _ => match key.checked_sub(info::ID_REGISTERS) {
                 Some(register @ 8..64) => {

@@ -16,14 +16,17 @@ mod end;
 mod guest;
 mod memory;
 mod run;
+mod streams;
 
 pub use calls::Outcome;
 pub use run::{Exit, Progress};
+pub use streams::{Reach, Stream};
 
 use crate::fake::{Event, Step};
 use hyp_core::abi::Error;
 use hyp_core::abi::manifest::Manifest;
 use hyp_core::abi::run::FP_WORDS;
+use hyp_core::dma::StreamKey;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A loaded value that is not predicted.
@@ -256,6 +259,10 @@ pub struct Spec {
     pub touched: BTreeSet<u64>,
     /// An SMMU does not answer any more, whether or not anybody noticed.
     pub lost: bool,
+    /// Streams that are the host's own.
+    pub streams: BTreeMap<StreamKey, Stream>,
+    /// Uses of host frames by those: (frame, stream, page).
+    pub device_pins: BTreeSet<(u64, StreamKey, u64)>,
 }
 
 /// What Ward did, as far as it had a choice.
@@ -272,6 +279,8 @@ pub struct Seen<'a> {
     pub stopped: Option<usize>,
     /// Is the VM's page mapped after the call?
     pub mapped: &'a dyn Fn(u16, u64) -> bool,
+    /// Streams that are the host's own, after the call.
+    pub streams: &'a dyn Fn() -> usize,
     /// Owner of a frame after the call.
     pub owner: &'a dyn Fn(u64) -> Option<Owner>,
     /// A word of a frame after the call.
@@ -313,6 +322,8 @@ impl Spec {
             cached: BTreeSet::new(),
             touched: BTreeSet::new(),
             lost: false,
+            streams: BTreeMap::new(),
+            device_pins: BTreeSet::new(),
         }
     }
 
@@ -333,7 +344,10 @@ impl Spec {
 
     /// Pins and loans of a frame.
     pub fn uses(&self, pfn: u64) -> (usize, usize) {
-        let pins = self.pins.range((pfn, 0, 0)..(pfn + 1, 0, 0)).count();
+        let mut pins = self.pins.range((pfn, 0, 0)..(pfn + 1, 0, 0)).count();
+        let none = StreamKey { smmu: 0, stream: 0 };
+        let range = (pfn, none, 0)..(pfn + 1, none, 0);
+        pins += self.device_pins.range(range).count();
         let loans = self.loans.range((pfn, 0, 0)..(pfn + 1, 0, 0)).count();
         (pins, loans)
     }

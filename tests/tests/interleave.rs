@@ -13,7 +13,7 @@ use hyp_core::machine::Mutex;
 use hyp_core::memory::{HostFault, HostFaultAction};
 use std::cell::Cell;
 use std::sync::Arc;
-use ward_tests::fake::{Program, Sched, Step};
+use ward_tests::fake::{Event, Program, STREAMS, Sched, Step};
 use ward_tests::harness::{IMAGE, Plan, Scene, Shape, World, check_all, spec_of, ward_agrees};
 use ward_tests::spec::Owner;
 
@@ -69,10 +69,16 @@ type Race = Scene<Shuttle>;
 type Cpu = Box<dyn FnOnce(&World<Shuttle>) + Send>;
 
 fn scene() -> Race {
+    scene_with(None)
+}
+
+/// The same with SMMUs, if they have a width.
+fn scene_with(smmu: Option<u8>) -> Race {
     RACING.set(false);
     Scene::new(Shape {
         ram: [(0x4_0000, 1100), (0x8_0103, 16)],
         vms: 2,
+        smmu,
         ..Shape::default()
     })
 }
@@ -594,6 +600,122 @@ fn invariants_checked_while_frames_come_and_go() {
         race(
             &scene,
             vec![Box::new(give), Box::new(lend), Box::new(check)],
+        );
+    });
+}
+
+#[test]
+fn a_frame_taken_while_devices_write() {
+    explore(|| {
+        let scene = scene_with(Some(40));
+        let vm = scene.protected(1);
+        let pfn = scene.frame();
+        let taker = move |world: &World<Shuttle>| {
+            let args = [vm, (Plan::RAM_PAGE + 9) << 12, pfn << 12, 0, 3];
+            call(world, Call::VmMap, &args).expect("mapped");
+            // From here on it is the guest's.
+            assert_eq!(world.fake.state().ram.word(pfn, 0), 0);
+        };
+        let device = |stream| {
+            move |world: &World<Shuttle>| {
+                for n in 1..8 {
+                    let _ = world.fake.dma(stream, pfn << 12, Some(n));
+                }
+            }
+        };
+        race(
+            &scene,
+            vec![
+                Box::new(taker),
+                Box::new(device(STREAMS[0])),
+                Box::new(device(STREAMS[3])),
+            ],
+        );
+        assert_eq!(scene.world.fake.state().ram.word(pfn, 0), 0);
+        let after = scene.world.fake.dma(STREAMS[0], pfn << 12, None);
+        assert!(after.is_err(), "{after:?}");
+    });
+}
+
+#[test]
+fn a_page_unshared_and_shared_while_a_device_writes() {
+    explore(|| {
+        let scene = scene_with(Some(40));
+        let vm = scene.protected(1);
+        let page = Plan::RAM_PAGE + 9;
+        let pfn = scene.map(vm, page, 0).expect("mapped");
+        let ipa = page << 12;
+        let ask = |function: u32| Step::Hvc([function.into(), ipa, 0, 0]);
+        let store = |value| Step::Store { ipa, rt: 1, value };
+        let load = Step::Load { ipa, rt: 2 };
+        let (share, unshare) = (ask(KVM_MEM_SHARE), ask(KVM_MEM_UNSHARE));
+        program(
+            &scene.world,
+            vm,
+            0,
+            vec![
+                share,
+                store(1),
+                unshare,
+                store(0x5ec2e7),
+                load,
+                share,
+                unshare,
+                load,
+                Step::Wfi,
+            ],
+        );
+        let run = move |world: &World<Shuttle>| {
+            call(world, Call::VcpuRun, &[vm, 0]).expect("runs");
+        };
+        let device = move |world: &World<Shuttle>| {
+            for n in 2..10 {
+                let _ = world.fake.dma(STREAMS[1], pfn << 12, Some(n));
+            }
+        };
+        race(&scene, vec![Box::new(run), Box::new(device)]);
+        // Its own again, it reads what it wrote.
+        let loads: Vec<u64> = scene
+            .events(vm, 0)
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Loaded(value) => Some(value),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(loads.first(), Some(&0x5ec2e7), "{loads:x?}");
+        assert_eq!(loads.len(), 2);
+    });
+}
+
+#[test]
+fn an_smmu_is_lost_while_frames_are_taken() {
+    explore(|| {
+        let scene = scene_with(Some(40));
+        let vm = scene.protected(1);
+        let frames = [scene.frame(), scene.frame() - 1];
+        let taker = |n: u64| {
+            let pfn = frames[n as usize];
+            move |world: &World<Shuttle>| {
+                let args = [vm, (Plan::RAM_PAGE + 9 + n) << 12, pfn << 12, 0, 3];
+                match call(world, Call::VmMap, &args) {
+                    Ok(_) | Err(Error::DeviceLost) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+        };
+        let device = move |world: &World<Shuttle>| {
+            for pfn in frames {
+                let _ = world.fake.dma(STREAMS[2], pfn << 12, Some(3));
+            }
+            world.fake.state().dma.failing = true;
+            for pfn in frames {
+                let _ = world.fake.dma(STREAMS[2], pfn << 12, Some(4));
+            }
+        };
+        race(
+            &scene,
+            vec![Box::new(taker(0)), Box::new(taker(1)), Box::new(device)],
         );
     });
 }

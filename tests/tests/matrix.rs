@@ -8,8 +8,8 @@ use hyp_core::addr::Pfn;
 use hyp_core::memory::FrameState;
 use hyp_core::memory::matrix::{MATRIX, Operation, Outcome, STATES, State};
 use std::cell::Cell;
-use ward_tests::fake::Step;
-use ward_tests::harness::{HYP_DEVICE, Plan, Scene, free_device};
+use ward_tests::fake::{STREAMS, Step};
+use ward_tests::harness::{HYP_DEVICE, Plan, Scene, Shape, free_device};
 
 /// A machine with a VM that asks, another one, a normal one, and one that is still being built.
 struct Stage {
@@ -25,7 +25,12 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let scene = Scene::default();
+        let scene = Scene::new(Shape {
+            smmu: Some(40),
+            ..Shape::default()
+        });
+        let args = [STREAMS[0].smmu.into(), STREAMS[0].stream.into(), 0];
+        scene.call(Call::SmmuAlloc, &args).expect("allocated");
         let (own, other) = (scene.protected(1), scene.protected(1));
         let roots = scene.world.inner().spec.setup.root_frames;
         let root = scene.idle(roots, roots);
@@ -182,6 +187,11 @@ impl Stage {
             Operation::TakeForVm => {
                 let result = scene.call(Call::VmMap, &[self.own, self.page() << 12, pa, 0, 3]);
                 self.outcome(pfn, state, result)
+            }
+            Operation::MapDma => {
+                let [smmu, stream] = [STREAMS[0].smmu.into(), STREAMS[0].stream.into()];
+                let args = [smmu, stream, self.page() << 12, pa, 0, 3];
+                self.outcome(pfn, state, scene.call(Call::SmmuMap, &args))
             }
             Operation::Pin => self.outcome(pfn, state, self.pin(pfn)),
             Operation::Lend => self.outcome(pfn, state, self.lend(pfn)),

@@ -139,16 +139,16 @@ calls! {
     0x24 VcpuSync "vcpu_sync" ("vm", "vcpu", "what: see what vcpu_sync moves") -> ()
         states "ready or powered off, normal; the vCPU at rest" kcore "(none)"
         "Moves registers of a vCPU that does not run between Ward and its run page.";
-    0x30 SmmuAlloc "smmu_alloc" ("smmu", "stream", "vm") -> () states "ready" kcore "el2_alloc_smmu_pgd"
-        "Gives a stream to a VM or to the host. Not in this version.";
-    0x31 SmmuFree "smmu_free" ("smmu", "stream") -> () states "powered off" kcore "el2_free_smmu_pgd"
-        "Takes a stream back. Not in this version.";
-    0x32 SmmuMap "smmu_map" ("smmu", "stream", "iova", "pa", "order", "prot") -> () states "ready" kcore "smmu_lpae_map"
-        "Maps a frame for a stream. Not in this version.";
-    0x33 SmmuClear "smmu_clear" ("smmu", "stream", "iova", "order") -> () states "ready, powered off" kcore "smmu_clear"
-        "Unmaps an address of a stream. Not in this version.";
-    0x34 SmmuIovaToPhys "smmu_iova_to_phys" ("smmu", "stream", "iova") -> ("pa") states "any" kcore "smmu_lpae_iova_to_phys"
-        "Translates an address of a stream of the host's. Not in this version.";
+    0x30 SmmuAlloc "smmu_alloc" ("smmu: number", "stream: number", "vm: 0, the host") -> () states "any" kcore "el2_alloc_smmu_pgd"
+        "Gives a stream a table of its own, which maps nothing; without it a stream translates by the table of all that the host owns. Not for VMs in this version.";
+    0x31 SmmuFree "smmu_free" ("smmu", "stream") -> ("left: 0; with AGAIN something is left") states "any" kcore "el2_free_smmu_pgd"
+        "Ends a stream's own table, a bounded piece at a time; after the last the stream translates as one that nobody asked for.";
+    0x32 SmmuMap "smmu_map" ("smmu", "stream", "iova: address of the device's", "pa: first frame", "order: 0 or 9", "prot: 1 read, 3 read and write") -> () states "any" kcore "smmu_lpae_map"
+        "Maps frames of the host's in a stream's own table, and pins them until they are cleared. The page that interrupt messages are written to can be mapped too.";
+    0x33 SmmuClear "smmu_clear" ("smmu", "stream", "iova", "order: 0 or 9, as it was mapped") -> () states "any" kcore "smmu_clear"
+        "Unmaps a leaf of a stream's own table. When it returns no device reaches the frames by it, and they are unpinned.";
+    0x34 SmmuIovaToPhys "smmu_iova_to_phys" ("smmu", "stream", "iova: any address") -> ("pa") states "any" kcore "smmu_lpae_iova_to_phys"
+        "Translates an address by a stream's own table.";
     0x38 EncryptBuf "encrypt_buf" ("vm", "in_pa", "out_pa") -> () states "verified" kcore "encrypt_buf"
         "Encrypts a page of a VM for a snapshot. Not in this version.";
     0x39 DecryptBuf "decrypt_buf" ("vm", "pa", "len") -> () states "ready" kcore "decrypt_buf"
@@ -189,6 +189,8 @@ pub mod info {
     pub const HOST_POOL: u64 = 4;
     /// vCPUs a VM can have.
     pub const MAX_VCPUS: u64 = 5;
+    /// Bits of an address in a stream's own table; 0 without an SMMU.
+    pub const IOVA_BITS: u64 = 6;
     /// This, plus 8 times CRm (1 to 7), plus op2: what a guest reads on this CPU from the ID
     /// register `S3_0_C0_C<CRm>_<op2>`, if Ward answers it.
     pub const ID_REGISTERS: u64 = 0x100;
@@ -210,6 +212,8 @@ pub mod stat {
     pub const REFUSED: u64 = 5;
     /// Machine: host aborts injected.
     pub const HOST_ABORTS: u64 = 6;
+    /// Machine: 1 if an SMMU does not answer any more, so that no frame leaves the host.
+    pub const DEVICE_LOST: u64 = 7;
     /// VM: state, see [`vm_state`](super::vm_state).
     pub const VM_STATE: u64 = 16;
     /// VM: frames of guest memory it owns or borrows.

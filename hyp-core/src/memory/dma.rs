@@ -17,7 +17,10 @@ use crate::machine::{Machine, TableMemory, TlbScope};
 use crate::stage2::{Pool, Stage2};
 
 /// Table pages that SMMUs walk.
-struct Walked<'a, M>(&'a M);
+pub(super) struct Walked<'a, M>(pub(super) &'a M);
+
+/// Table pages of a domain that no SMMU walks any more, nor remembers anything of.
+pub(super) struct Ended<'a, M>(pub(super) &'a M);
 
 impl<M: Machine> TableMemory for Walked<'_, M> {
     fn read_entry(&self, table: Pfn, index: usize) -> u64 {
@@ -35,6 +38,24 @@ impl<M: Machine> TableMemory for Walked<'_, M> {
     fn tlb_invalidate(&self, _: VmId, _: TlbScope) {
         unreachable!("tables of this kind are forgotten by range, and waited for once");
     }
+
+    fn zero_frame(&self, frame: Pfn) {
+        self.0.zero_frame(frame);
+    }
+}
+
+impl<M: Machine> TableMemory for Ended<'_, M> {
+    fn read_entry(&self, table: Pfn, index: usize) -> u64 {
+        self.0.read_entry(table, index)
+    }
+
+    fn write_entry(&self, table: Pfn, index: usize, entry: u64) {
+        self.0.dma_write_entry(table, index, entry);
+    }
+
+    fn publish(&self) {}
+
+    fn tlb_invalidate(&self, _: VmId, _: TlbScope) {}
 
     fn zero_frame(&self, frame: Pfn) {
         self.0.zero_frame(frame);

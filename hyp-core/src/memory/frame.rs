@@ -49,6 +49,18 @@ impl FrameState {
         }
     }
 
+    /// The state with one more pin for what a device maps: as [`FrameState::pinned`], also of a
+    /// frame that is lent, for a device may work for a normal VM in that VM's memory.
+    pub const fn pinned_for_device(self) -> Option<Self> {
+        match self {
+            FrameState::Host { pins, lent } if pins < u16::MAX => Some(FrameState::Host {
+                pins: pins + 1,
+                lent,
+            }),
+            _ => None,
+        }
+    }
+
     /// The state with one pin less; `None` without pins.
     pub const fn unpinned(self) -> Option<Self> {
         match self {

@@ -10,7 +10,7 @@
 //! | `HostIdle` | the host's, nothing special |
 //! | `HostPinned` | the host's, a run page or a DMA mapping uses it |
 //! | `HostLent` | the host's, a normal VM maps it |
-//! | `HostBoth` | the host's, pinned before it was lent (a run page that a normal VM maps too) |
+//! | `HostBoth` | the host's, pinned and lent: a run page that a normal VM maps too, or a normal VM's page that a device maps |
 //! | `Hyp` | Ward's: image, table, record, pool, or on its way back |
 //! | `OwnPrivate` | the VM's that asks |
 //! | `OwnShared` | the same, shared with the host |
@@ -47,6 +47,8 @@ pub enum Operation {
     TakeForVm,
     /// The host names the frame as a run page.
     Pin,
+    /// The host maps the frame in a stream's own table.
+    MapDma,
     /// The host lends the frame to a normal VM.
     Lend,
     /// The host has Ward read the frame (manifest).
@@ -91,11 +93,12 @@ const BAD: Outcome = Refused(Error::BadAddress);
 
 /// Outcomes by operation (rows) and state (columns of [`STATES`]).
 #[rustfmt::skip]
-pub const MATRIX: [(Op, [Outcome; 11]); 11] = [
+pub const MATRIX: [(Op, [Outcome; 11]); 12] = [
     // operation        HostIdle            HostPinned           HostLent          HostBoth          Hyp     OwnPrivate           OwnShared            OtherPrivate  OtherShared  Device   HypDevice
     (Op::TakeForHyp, [To(S::Hyp),        DENIED,              DENIED,           DENIED,           DENIED, DENIED,              DENIED,              DENIED,       DENIED,      BAD,     BAD]),
     (Op::TakeForVm,  [To(S::OwnPrivate), DENIED,              DENIED,           DENIED,           DENIED, DENIED,              DENIED,              DENIED,       DENIED,      BAD,     BAD]),
     (Op::Pin,        [To(S::HostPinned), To(S::HostPinned),   DENIED,           DENIED,           DENIED, DENIED,              DENIED,              DENIED,       DENIED,      BAD,     BAD]),
+    (Op::MapDma,     [To(S::HostPinned), To(S::HostPinned),   To(S::HostBoth),  To(S::HostBoth),  DENIED, DENIED,              DENIED,              DENIED,       DENIED,      BAD,     BAD]),
     (Op::Lend,       [To(S::HostLent),   To(S::HostBoth),     To(S::HostLent),  To(S::HostBoth),  DENIED, DENIED,              DENIED,              DENIED,       DENIED,      BAD,     BAD]),
     (Op::HostRead,   [Allowed,           Allowed,             Allowed,          Allowed,          DENIED, DENIED,              DENIED,              DENIED,       DENIED,      BAD,     BAD]),
     (Op::MapIo,      [BAD,               BAD,                 BAD,              BAD,              BAD,    BAD,                 BAD,                 BAD,          BAD,         Allowed, BAD]),

@@ -1,6 +1,7 @@
 //! The records and the host's map as Ward leaves boot.
 
 use super::dma::HostDma;
+use super::streams::MAX_STREAMS;
 use super::{Counts, FrameState, FrameWord, HOST_RAM, Memory, Range};
 use crate::addr::{Ipa, Pfn, Size, VmId};
 use crate::config::{BootError, Config};
@@ -62,6 +63,7 @@ impl<M: Machine> Memory<M> {
             host: Stage2::new(VmId::HOST, root, config.geometry),
             pool: Pool::new(),
             dma: None,
+            streams: [const { None }; MAX_STREAMS],
         };
         memory.frames.fill(FrameWord::HOST_IDLE);
         for range in config.hyp.as_slice() {

@@ -4,7 +4,7 @@
 //! asked to forget it and waited for ([`Dma::dma_forget`], then [`Dma::dma_sync`]). An SMMU that
 //! is lost forgets nothing any more, and its devices go on.
 
-use super::tables::{Leaf, frames_at, is_table, output, valid};
+use super::tables::{Leaf, Regime, frames_at, is_table, output, valid};
 use super::{Fake, Sched, State, Tlb, device_value};
 use hyp_core::addr::{Ipa, Pfn};
 use hyp_core::dma::{AttachError, Dma, DmaLost, DmaTable, Domain, StreamKey};
@@ -203,12 +203,38 @@ impl<S: Sched> Dma for Fake<S> {
             return Err(AttachError::Lost);
         }
         let regime = table.map(|table| regime_of(table.domain));
+        if let (Some(table), Some(regime)) = (table, regime)
+            && state.tables.regime(regime).is_none()
+        {
+            let geometry = table.geometry;
+            let root = Regime {
+                root: table.root.0,
+                frames: geometry.root_frames(),
+                level: geometry.start_level(),
+            };
+            state.tables.add_regime(&state.ram, regime, root);
+        }
         state.dma.streams.insert(stream, regime);
         Ok(())
     }
 
     fn dma_end(&self, domain: Domain) -> Result<(), DmaLost> {
+        let regime = regime_of(domain);
+        let led = self
+            .state()
+            .dma
+            .streams
+            .values()
+            .any(|it| *it == Some(regime));
+        if led {
+            let text = format!("regime {regime:#x} ends, and a stream leads there");
+            self.state().violate(text);
+        }
         self.dma_forget(domain, Ipa::containing(0), 1 << 40);
-        self.dma_sync()
+        self.dma_sync()?;
+        if is_dma(regime) {
+            self.state().tables.end(regime);
+        }
+        Ok(())
     }
 }

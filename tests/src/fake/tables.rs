@@ -161,6 +161,29 @@ impl Tables {
         self.notes.retain(|key, _| key.0 != vm);
     }
 
+    /// No SMMU walks a regime any more, nor has anything of it.
+    pub fn end(&mut self, regime: u16) {
+        let gone: Vec<(u16, u64)> = self
+            .leaves
+            .range((regime, 0)..=(regime, u64::MAX))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in gone {
+            if let Some(leaf) = self.leaves.remove(&key) {
+                let place = (leaf.level, leaf.pfn);
+                if let Some(users) = self.reverse.get_mut(&place) {
+                    users.remove(&key);
+                    if users.is_empty() {
+                        self.reverse.remove(&place);
+                    }
+                }
+            }
+            self.changed.insert(key);
+        }
+        self.broken.retain(|b| b.vm != regime);
+        self.retire(regime);
+    }
+
     /// A live table is about to be zeroed. This is right only for the root of a VM that maps
     /// nothing and whose VMID was invalidated since it did: the VM is over.
     pub fn zeroing_ends(&mut self, table: u64) -> bool {

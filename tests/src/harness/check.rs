@@ -198,6 +198,18 @@ pub fn compare_all<S: Sched>(world: &World<S>) -> Result<(), String> {
     world.compare(spec, false, true)?;
     ward_agrees(world)?;
     let state = world.fake.state();
+    for (key, it) in spec.streams.iter().filter(|(_, it)| !it.ended) {
+        let regime = state.dma.streams[key].unwrap_or(0);
+        for (page, reach) in &it.maps {
+            let leaf = state.tables.leaf_at(regime, page << 12);
+            let pfn = leaf.map(|leaf| leaf.pfn + (page & (leaf.frames() - 1)));
+            if pfn != Some(reach.pfn) {
+                return Err(format!(
+                    "{key:x?} page {page:#x}: {leaf:x?}, not {reach:x?}"
+                ));
+            }
+        }
+    }
     for (vm, it) in &spec.vms {
         for (page, mapped) in &it.maps {
             let leaf = state.tables.leaf_at(*vm, page << 12);

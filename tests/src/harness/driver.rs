@@ -28,6 +28,7 @@ impl<S: Sched> World<S> {
             Action::Call(call, args) => self.call(call, &args).map(drop),
             Action::Access(pa, write) => self.host_access(pa, write).map(drop),
             Action::Dma(iova, write) => self.any_dma(iova, write).map(drop),
+            Action::StreamDma(key, iova, write) => self.dma(key, iova, write).map(drop),
             Action::LoseSmmu => {
                 self.lose_smmu();
                 Ok(())

@@ -2,9 +2,11 @@
 
 use super::images::{Content, Plan};
 use super::{DOORBELL, HYP_DEVICE, Inner, Rng, free_device};
+use crate::fake::STREAMS;
 use crate::spec::{Life, Owner, Spec};
 use hyp_core::abi::Call;
 use hyp_core::abi::calls::CALLS;
+use hyp_core::dma::StreamKey;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) enum Action {
     Access(u64, Option<u64>),
     /// A device of the host's does.
     Dma(u64, Option<u64>),
+    /// The device of this stream does.
+    StreamDma(StreamKey, u64, Option<u64>),
     /// An SMMU answers no more.
     LoseSmmu,
     /// A run, after these words were written to the run page.
@@ -85,7 +89,13 @@ fn wild_call(inner: &mut Inner) -> Action {
         })
         .collect();
     // Most calls name a VM first: one that is there, to get further.
-    if rng.percent(70) && !matches!(call, Call::HostDonate | Call::VmRegister) {
+    let smmu = matches!(
+        call,
+        Call::SmmuAlloc | Call::SmmuFree | Call::SmmuMap | Call::SmmuClear | Call::SmmuIovaToPhys
+    );
+    if smmu && spec.setup.dma_bits.is_some() && rng.percent(70) {
+        (args[0], args[1]) = (rng.below(2), rng.pick(&[8, 8, 9]));
+    } else if rng.percent(70) && !matches!(call, Call::HostDonate | Call::VmRegister) {
         args[0] = 1 + rng.below(spec.setup.max_vm);
     }
     if call == Call::VcpuRun {
@@ -108,7 +118,7 @@ fn spoil(inner: &mut Inner, args: &mut [u64]) {
 /// What comes next.
 pub(super) fn next(inner: &mut Inner) -> Action {
     let smmu = inner.spec.setup.dma_bits.is_some() && !inner.spec.lost;
-    if smmu && inner.rng.below(8_000) == 0 {
+    if smmu && inner.rng.below(15_000) == 0 {
         return Action::LoseSmmu;
     }
     match inner.rng.below(100) {
@@ -193,6 +203,9 @@ fn further(inner: &mut Inner) -> Action {
             vec![flags, record << 12, root << 12, 1 + rng.below(3)],
         );
     };
+    if spec.setup.dma_bits.is_some() && rng.percent(15) {
+        return streams(spec, rng);
+    }
     if rng.percent(2) {
         return Action::Call(Call::VmReclaimPool, vec![number]);
     }
@@ -246,6 +259,56 @@ fn further(inner: &mut Inner) -> Action {
                 Call::VmMap,
                 vec![number, (page / count * count) << 12, pfn << 12, order, 3],
             )
+        }
+    }
+}
+
+/// The host's work on streams of its own.
+fn streams(spec: &Spec, rng: &mut Rng) -> Action {
+    let key = rng.pick(&STREAMS[..3]);
+    let [smmu, stream] = [u64::from(key.smmu), u64::from(key.stream)];
+    let Some(it) = spec.streams.get(&key) else {
+        let vm = u64::from(rng.percent(5));
+        return Action::Call(Call::SmmuAlloc, vec![smmu, stream, vm]);
+    };
+    let near = rng.below(12) + rng.pick(&[0, 512, 1024, (1 << (spec.iova_bits() - 12)) - 6]);
+    let mapped = it.maps.range(near..).next().map_or(near, |(page, _)| *page);
+    let block = it.maps.get(&mapped).is_some_and(|reach| reach.block);
+    match rng.below(40) {
+        0 => Action::Call(Call::SmmuFree, vec![smmu, stream]),
+        _ if it.ended => Action::Call(Call::SmmuFree, vec![smmu, stream]),
+        1..12 => {
+            let order = if block != rng.percent(4) { 9 } else { 0 };
+            let page = if order == 9 { mapped & !511 } else { mapped };
+            Action::Call(Call::SmmuClear, vec![smmu, stream, page << 12, order])
+        }
+        12..16 => {
+            let iova = (mapped << 12) + rng.below(4096);
+            Action::Call(Call::SmmuIovaToPhys, vec![smmu, stream, iova])
+        }
+        16..26 => {
+            let write = rng.percent(50).then(|| rng.next());
+            // Not into run pages.
+            let run_page = it.maps.get(&mapped).is_some_and(|reach| {
+                let mut pins = spec.pins.range((reach.pfn, 0, 0)..(reach.pfn + 1, 0, 0));
+                pins.next().is_some()
+            });
+            Action::StreamDma(key, mapped << 12, write.filter(|_| !run_page))
+        }
+        _ => {
+            let (order, count) = if rng.percent(15) { (9, 512) } else { (0, 1) };
+            let page = near / count * count;
+            let host = |pfn: u64| spec.owners.get(&pfn) == Some(&Owner::Host);
+            let pfn = match rng.below(20) {
+                0 => DOORBELL,
+                1 => any_frame(spec, rng),
+                2..12 => find(spec, rng, host).unwrap_or(0),
+                _ => idle(spec, rng, count, count),
+            };
+            let pfn = pfn / count * count;
+            let prot = rng.pick(&[1, 3, 3, 3, 3, 3, 3, 0, 2, 7]);
+            let args = vec![smmu, stream, page << 12, pfn << 12, order, prot];
+            Action::Call(Call::SmmuMap, args)
         }
     }
 }

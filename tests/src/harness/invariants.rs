@@ -139,6 +139,30 @@ fn i4(spec: &Spec, state: &State, scope: &Scope) -> Result<(), String> {
             ));
         }
     }
+    for (regime, ipa, leaf) in leaves(state, scope).filter(|(vm, ..)| *vm > HOST_DMA) {
+        let led = state
+            .dma
+            .streams
+            .iter()
+            .find(|(_, to)| **to == Some(regime));
+        let own = led.and_then(|(key, _)| spec.streams.get(key));
+        for n in 0..leaf.frames() {
+            let reach = own.and_then(|own| own.maps.get(&((ipa >> 12) + n)));
+            let right = reach.is_some_and(|reach| {
+                let perms = leaf.perms();
+                (reach.pfn, reach.write) == (leaf.pfn + n, perms.write)
+                    && spec.is_ram(reach.pfn) == perms.normal
+                    && (spec.owners.get(&reach.pfn) == Some(&Owner::Host)
+                        || spec.setup.doorbells.contains(&reach.pfn))
+            });
+            if !right {
+                return err(format!(
+                    "a device reaches {:#x} at {ipa:#x}, not {reach:x?}",
+                    leaf.pfn + n
+                ));
+            }
+        }
+    }
     for pfn in scope.frames.iter().filter(|pfn| spec.is_ram(**pfn)) {
         let reached = state.tables.leaf_at(HOST_DMA, pfn << 12).is_some();
         if reached != spec.device_may_access(*pfn) {

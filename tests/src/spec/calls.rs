@@ -103,6 +103,11 @@ impl Spec {
                 Ok(DONE)
             }
             Call::VmDestroy => self.vm_destroy(a[0], seen),
+            Call::SmmuAlloc => self.smmu_alloc([a[0], a[1], a[2]], seen),
+            Call::SmmuFree => self.smmu_free(a[0], a[1], seen),
+            Call::SmmuMap => self.smmu_map(a, seen),
+            Call::SmmuClear => self.smmu_clear(a, seen),
+            Call::SmmuIovaToPhys => self.smmu_iova_to_phys(a[0], a[1], a[2]),
             Call::Info | Call::LogRead | Call::StatRead => Ok(Outcome { code: 0, x1: None }),
             _ => Err(Error::NotSupported),
         }

@@ -66,6 +66,11 @@ fn pins_and_loans_count_up_and_down_and_never_wrap() {
             _ => (None, None, None, None),
         };
         assert_eq!(state.pinned(), pinned, "{state:?}");
+        let for_device = match state {
+            FrameState::Host { pins, lent } if pins != u16::MAX => Some(host(pins + 1, lent)),
+            _ => None,
+        };
+        assert_eq!(state.pinned_for_device(), for_device, "{state:?}");
         assert_eq!(state.unpinned(), unpinned, "{state:?}");
         assert_eq!(state.lent(), lent, "{state:?}");
         assert_eq!(state.returned(), returned, "{state:?}");
