@@ -287,11 +287,12 @@ impl Its {
         let device = (command[0] >> 32) as u32;
         let old = self.devices.iter().position(|(of, _)| *of == device);
         let new = if command[2] & VALID != 0 {
-            // Entry size 7:4, and 2^(Size + 1) entries.
-            let entry = (self.typer >> 4 & 0xf) + 1;
+            // ID_bits 12:8: more events than there are would be a table without end. Entry size
+            // 7:4, and 2^(Size + 1) entries.
             let size = command[1] & 0x1f;
-            let bytes = entry << (size + 1);
-            let range = frames(command[2] & 0x000f_ffff_ffff_ff00, bytes);
+            let entry = (self.typer >> 4 & 0xf) + 1;
+            let range = frames(command[2] & 0x000f_ffff_ffff_ff00, entry << (size + 1))
+                .filter(|_| size <= self.typer >> 8 & 0x1f);
             let room = old.is_some() || !self.devices.is_full();
             let Some(range) = range.filter(|range| room && bus.pin(*range)) else {
                 bus.refused("a device's table of interrupts that is not in the host's memory");
