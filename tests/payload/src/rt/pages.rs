@@ -61,6 +61,17 @@ pub(crate) fn take_one() -> u64 {
     take(1, 1)
 }
 
+/// Hands out this frame.
+///
+/// # Panics
+/// When somebody has it.
+pub(crate) fn take_this(address: u64) -> u64 {
+    let mut pages = PAGES.lock();
+    let frame = ((address - pages.start) / PAGE) as usize;
+    pages.set(frame, true);
+    address
+}
+
 /// Takes frames back.
 pub(crate) fn give(address: u64, count: usize) {
     let mut pages = PAGES.lock();

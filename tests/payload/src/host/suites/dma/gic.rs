@@ -2,19 +2,35 @@
 //! registers and commands say (IHI 0069, 5 and 12).
 
 use super::{end, hiding, kept};
+use crate::host::calls::refused;
 use crate::host::env::Env;
-use crate::host::tally::{Test, test};
+use crate::host::others;
+use crate::host::tally::{Test, smp_test, test};
 use crate::host::text::Outcome;
 use crate::host::vm::Vm;
 use crate::protocol::{SPARE, mode};
-use crate::rt::{memory, pages, probe, time};
+use crate::rt::{cpu, memory, pages, probe, smp, time};
+use core::sync::atomic::{AtomicBool, Ordering};
+use hyp_core::abi::{Call, Error};
 
 /// The tests.
 pub(super) const TESTS: &[Test] = &[
+    test("own-interrupt-tables-work", own_tables),
+    test(
+        "interrupt-tables-in-use-cannot-be-given-away",
+        tables_in_use,
+    ),
     test("its-device-table-in-a-guests-page", device_table),
     test("its-translation-table-in-a-guests-page", translation_table),
+    test(
+        "its-translation-table-up-to-a-guests-page",
+        translation_table_end,
+    ),
+    test("its-indirect-table-to-a-guests-page", indirect_table),
     test("its-commands-in-a-guests-page", commands),
+    smp_test("race-of-its-commands-with-their-check", command_race),
     test("pending-table-in-a-guests-page", pending_table),
+    test("pending-table-up-to-a-guests-page", pending_table_end),
     test("configuration-table-in-a-guests-page", configuration_table),
 ];
 
@@ -27,6 +43,8 @@ const GICR_CTLR: u64 = 0;
 const GICR_PROPBASER: u64 = 0x70;
 const GICR_PENDBASER: u64 = 0x78;
 const VALID: u64 = 1 << 63;
+/// `GITS_BASERn.Indirect`.
+const INDIRECT: u64 = 1 << 62;
 /// `GITS_BASERn.Type`.
 const DEVICES: u64 = 1;
 /// See [`DEVICES`].
@@ -91,7 +109,7 @@ impl Its {
         for (n, word) in (0..).zip(words) {
             memory::poke(self.own[0] + self.sent + 8 * n, word);
         }
-        self.sent += 32;
+        self.sent = (self.sent + 32) % 4096;
         write(self.base + GITS_CWRITER, self.sent);
         let limit = time::now() + time::ticks_of_us(100_000);
         while self.read_to() != self.sent && time::now() < limit {
@@ -104,22 +122,36 @@ impl Its {
         probe::read(self.base + GITS_CREADR).unwrap_or(0) & 0xf_ffe0
     }
 
-    fn map_device(&mut self, table: u64) {
-        self.send([0x08 | DEVICE << 32, 4, VALID | table]);
+    /// A device whose events have one bit more than that.
+    fn map_device(&mut self, table: u64, bits: u64) {
+        self.send([0x08 | DEVICE << 32, bits, VALID | table]);
     }
 
-    fn map_event(&mut self) {
-        // Collection 0 is the first CPU.
+    /// Collection 0 is the first CPU.
+    fn map_collection(&mut self) {
         self.send([0x09, 0, VALID]);
-        self.send([0x0a | DEVICE << 32, EVENT | INTERRUPT << 32, 0]);
     }
 
-    fn raise(&mut self) {
-        self.send([0x03 | DEVICE << 32, EVENT, 0]);
+    fn map_event_only(&mut self, event: u64, interrupt: u64) {
+        self.send([0x0a | DEVICE << 32, event | interrupt << 32, 0]);
+    }
+
+    fn map_event(&mut self, event: u64, interrupt: u64) {
+        self.map_collection();
+        self.map_event_only(event, interrupt);
+    }
+
+    fn raise(&mut self, event: u64) {
+        self.send([0x03 | DEVICE << 32, event, 0]);
+    }
+
+    fn clear(&mut self, event: u64) {
+        self.send([0x04 | DEVICE << 32, event, 0]);
     }
 
     /// Switched off, without any table.
-    fn stop(self) {
+    fn stop(mut self) {
+        self.send([0x08 | DEVICE << 32, 0, 0]);
         write32(self.base + GITS_CTLR, 0);
         for register in (0..8).map(|n| self.base + GITS_BASER + 8 * n) {
             write(register, 0);
@@ -133,8 +165,37 @@ impl Its {
 fn device_table(env: &Env) -> Outcome {
     let (vm, frame) = hiding(env)?;
     let mut its = Its::start(env, Some(frame), None)?;
-    its.map_device(its.own[3]);
+    its.map_device(its.own[3], 4);
     its.stop();
+    kept(&vm)?;
+    end(vm)
+}
+
+/// A table of tables says in memory where tables are.
+fn indirect_table(env: &Env) -> Outcome {
+    let (vm, frame) = hiding(env)?;
+    let first = pages::take_one();
+    memory::fill(first, 4096, 0);
+    memory::poke(first, VALID | frame);
+    let mut its = Its::start(env, Some(INDIRECT | first), None)?;
+    its.map_device(its.own[3], 4);
+    its.stop();
+    pages::give(first, 1);
+    kept(&vm)?;
+    end(vm)
+}
+
+/// A table begins in a page of the host's, and is longer.
+fn translation_table_end(env: &Env) -> Outcome {
+    let vm = Vm::verified(env)?;
+    let frames = pages::take(2, 1);
+    vm.took_by_map(SPARE, frames + 4096)?;
+    same!(vm.ask(mode::HIDE, SPARE)?, 0, "secrets written");
+    let mut its = Its::start(env, None, None)?;
+    its.map_device(frames, 9);
+    its.map_event(400, INTERRUPT);
+    its.stop();
+    pages::give(frames, 1);
     kept(&vm)?;
     end(vm)
 }
@@ -143,8 +204,8 @@ fn device_table(env: &Env) -> Outcome {
 fn translation_table(env: &Env) -> Outcome {
     let (vm, frame) = hiding(env)?;
     let mut its = Its::start(env, None, None)?;
-    its.map_device(frame);
-    its.map_event();
+    its.map_device(frame, 4);
+    its.map_event(EVENT, INTERRUPT);
     its.stop();
     kept(&vm)?;
     end(vm)
@@ -172,34 +233,97 @@ fn commands(env: &Env) -> Outcome {
     end(vm)
 }
 
-/// A guest with secrets in a page that is aligned as a pending table is.
-fn hiding_aligned(env: &Env) -> Outcome<(Vm, u64)> {
+/// A guest with secrets in one page of sixteen that are aligned as a pending table is.
+fn hiding_aligned(env: &Env, page: u64) -> Outcome<(Vm, u64)> {
     let vm = Vm::verified(env)?;
     let frames = pages::take(16, 16);
-    vm.took_by_map(SPARE, frames)?;
-    pages::give(frames + 4096, 15);
+    vm.took_by_map(SPARE, frames + 4096 * page)?;
+    pages::give(frames, page as usize);
+    pages::give(frames + 4096 * (page + 1), 15 - page as usize);
     same!(vm.ask(mode::HIDE, SPARE)?, 0, "secrets written");
     Ok((vm, frames))
 }
 
+/// The tables of a redistributor.
+struct Tables {
+    frame: u64,
+    own: u64,
+}
+
+impl Tables {
+    /// Switched on with these tables, where they are given, and else with empty ones.
+    fn start(env: &Env, configuration: Option<u64>, pending: Option<u64>) -> Tables {
+        let own = pages::take(32, 16);
+        memory::fill(own, 32 * 4096, 0);
+        // Enabled, in the middle of the priorities.
+        memory::poke(own + (INTERRUPT - 8192), 0xa1);
+        let frame = env.board.gicr;
+        write(
+            frame + GICR_PROPBASER,
+            configuration.unwrap_or(own) | ID_BITS,
+        );
+        write(frame + GICR_PENDBASER, pending.unwrap_or(own + 16 * 4096));
+        write32(frame + GICR_CTLR, 1);
+        Tables { frame, own }
+    }
+
+    fn is_on(&self) -> bool {
+        probe::read_sized(self.frame + GICR_CTLR, 4).unwrap_or(0) & 1 != 0
+    }
+
+    fn stop(self) {
+        write32(self.frame + GICR_CTLR, 0);
+        write(self.frame + GICR_PENDBASER, 0);
+        write(self.frame + GICR_PROPBASER, 0);
+        pages::give(self.own, 32);
+    }
+}
+
+/// With tables of the host's own all works: an interrupt comes.
+fn own_tables(env: &Env) -> Outcome {
+    let tables = Tables::start(env, None, None);
+    ensure!(tables.is_on(), "message interrupts cannot be switched on");
+    let mut its = Its::start(env, None, None)?;
+    its.map_device(its.own[3], 4);
+    its.map_event(EVENT, INTERRUPT);
+    its.raise(EVENT);
+    let limit = time::now() + time::frequency();
+    while pending() != INTERRUPT && time::now() < limit {
+        core::hint::spin_loop();
+    }
+    let found = pending();
+    its.clear(EVENT);
+    its.stop();
+    tables.stop();
+    same!(found, INTERRUPT, "the interrupt that is pending");
+    Ok(())
+}
+
+/// The interrupt that this CPU would take next.
+fn pending() -> u64 {
+    cpu::isb();
+    read_sysreg!("s3_0_c12_c12_2") // ICC_HPPIR1_EL1
+}
+
 /// An interrupt that becomes pending sets a bit in the pending table.
 fn pending_table(env: &Env) -> Outcome {
-    let (vm, frame) = hiding_aligned(env)?;
-    let table = pages::take(16, 16);
-    memory::fill(table, 16 * 4096, 0);
-    let gicr = env.board.gicr;
-    write(gicr + GICR_PROPBASER, table | ID_BITS);
-    write(gicr + GICR_PENDBASER, frame);
-    write32(gicr + GICR_CTLR, 1);
+    raise_into(env, 0, INTERRUPT)
+}
+
+/// The register names the first of several pages.
+fn pending_table_end(env: &Env) -> Outcome {
+    raise_into(env, 1, 40_008)
+}
+
+fn raise_into(env: &Env, page: u64, interrupt: u64) -> Outcome {
+    let (vm, frames) = hiding_aligned(env, page)?;
+    let tables = Tables::start(env, None, Some(frames));
     let mut its = Its::start(env, None, None)?;
-    its.map_device(its.own[3]);
-    its.map_event();
-    its.raise();
+    its.map_device(its.own[3], 4);
+    its.map_event(EVENT, interrupt);
+    its.raise(EVENT);
     its.stop();
-    write32(gicr + GICR_CTLR, 0);
-    write(gicr + GICR_PENDBASER, 0);
-    write(gicr + GICR_PROPBASER, 0);
-    pages::give(table, 16);
+    tables.stop();
     kept(&vm)?;
     end(vm)
 }
@@ -208,22 +332,72 @@ fn pending_table(env: &Env) -> Outcome {
 /// memory: the register must not keep the address while it counts.
 fn configuration_table(env: &Env) -> Outcome {
     let (vm, frame) = hiding(env)?;
-    let table = pages::take(16, 16);
-    memory::fill(table, 16 * 4096, 0);
-    let gicr = env.board.gicr;
-    write(gicr + GICR_PROPBASER, frame | ID_BITS);
-    write(gicr + GICR_PENDBASER, table);
-    write32(gicr + GICR_CTLR, 1);
-    let on = probe::read_sized(gicr + GICR_CTLR, 4).unwrap_or(0) & 1;
-    let register = probe::read(gicr + GICR_PROPBASER).unwrap_or(0);
-    write32(gicr + GICR_CTLR, 0);
-    write(gicr + GICR_PENDBASER, 0);
-    write(gicr + GICR_PROPBASER, 0);
-    pages::give(table, 16);
+    let tables = Tables::start(env, Some(frame), None);
+    let on = tables.is_on();
+    let register = probe::read(tables.frame + GICR_PROPBASER).unwrap_or(0);
+    tables.stop();
     ensure!(
-        on == 0 || address(register) != frame,
+        !on || address(register) != frame,
         "a redistributor reads its configuration in the guest's page {frame:#x}"
     );
     kept(&vm)?;
+    end(vm)
+}
+
+/// What the interrupt controller uses is nobody's else as long as it does.
+fn tables_in_use(env: &Env) -> Outcome {
+    let vm = Vm::verified(env)?;
+    let tables = Tables::start(env, None, None);
+    let mut its = Its::start(env, None, None)?;
+    its.map_device(its.own[3], 4);
+    let pages = [tables.own, tables.own + 16 * 4096, its.own[3]];
+    for (n, page) in (0..).zip(pages) {
+        let ipa = SPARE + 4096 * n;
+        refused(Call::VmMap, &[vm.id, ipa, page, 0, 3], Error::Denied)?;
+    }
+    let after = its.own[3];
+    its.stop();
+    tables.stop();
+    // And then they are free.
+    vm.took_by_map(SPARE, pages::take_this(after))?;
+    vm.end()
+}
+
+/// Another CPU changes the commands while they are read and checked.
+fn command_race(env: &Env) -> Outcome {
+    let Some(cpu) = others().next() else {
+        return Ok(());
+    };
+    let (vm, frame) = hiding(env)?;
+    let mut its = Its::start(env, None, None)?;
+    let (queue, own) = (its.own[0], its.own[3]);
+    let stop = AtomicBool::new(false);
+    let change = || {
+        while !stop.load(Ordering::Relaxed) {
+            for table in [own, frame] {
+                // Every second command maps the device.
+                (0..4096)
+                    .step_by(64)
+                    .for_each(|at| memory::poke(queue + at + 16, VALID | table));
+            }
+        }
+    };
+    let here = smp::while_on(cpu, &change, || {
+        let limit = time::now() + 5 * time::frequency();
+        let mut outcome = Ok(());
+        its.send([0, 0, 0]);
+        its.map_collection();
+        while outcome.is_ok() && time::now() < limit {
+            for _ in 0..16 {
+                its.map_device(own, 4);
+                its.map_event_only(EVENT, INTERRUPT);
+            }
+            outcome = kept(&vm);
+        }
+        stop.store(true, Ordering::Relaxed);
+        outcome
+    });
+    its.stop();
+    here?;
     end(vm)
 }
