@@ -5,10 +5,12 @@ use hyp_core::abi::calls::{info, stat};
 use hyp_core::abi::smccc::KVM_MEM_SHARE;
 use hyp_core::abi::{Call, Error};
 use hyp_core::addr::Pfn;
-use hyp_core::dma::StreamKey;
+use hyp_core::dma::{Dma, StreamKey};
+use hyp_core::inspect::Rule;
+use hyp_core::machine::TableMemory;
 use hyp_core::memory::FrameState;
 use ward_tests::fake::{STREAMS, Step};
-use ward_tests::harness::{DOORBELL, Plan, Scene, Shape};
+use ward_tests::harness::{DOORBELL, Plan, Scene, Shape, check_all};
 
 const IOVA: u64 = 0x12_3000;
 const READ: u64 = 1;
@@ -247,6 +249,37 @@ fn what_is_said_of_smmus() {
         scene.call(Call::SmmuFree, &[0, 8]),
         Err(Error::NotSupported)
     );
+}
+
+#[test]
+fn i4_a_device_reaches_what_is_not_pinned() {
+    let stage = Stage::new();
+    let pfn = stage.scene.frame();
+    stage.map(IOVA, pfn, 0, WRITE).expect("mapped");
+    let world = &stage.scene.world;
+    world.ward.check_invariants().expect("sound");
+    let regime = world.fake.state().dma.streams[&STREAMS[0]].expect("its own");
+    let table = {
+        let state = world.fake.state();
+        let last = |table: &u64| {
+            state
+                .tables
+                .live_table(*table)
+                .is_some_and(|place| place.1 == 3)
+        };
+        let mut tables = state.tables.tables_of(regime).into_iter().filter(last);
+        Pfn(tables.next().expect("a table"))
+    };
+    let index = (IOVA >> 12 & 511) as usize;
+    let leaf = world.fake.read_entry(table, index);
+    world
+        .fake
+        .dma_write_entry(table, index + 1, leaf + (1 << 12));
+    world.fake.dma_publish();
+    let found = world.ward.check_invariants().expect_err("not pinned");
+    assert_eq!(found.rule, Rule::I4);
+    let broken = check_all(&world.inner().spec, &world.fake).expect_err("not specified");
+    assert!(broken.starts_with("I4"), "{broken}");
 }
 
 // --- KCore's list ---

@@ -8,6 +8,7 @@
 
 use crate::abi::VM_RECORD_FRAMES;
 use crate::addr::{Ipa, PAGE_SIZE, Pfn, VmId};
+use crate::dma::DmaConfig;
 use crate::lock::{Order, level};
 use crate::machine::Machine;
 use crate::memory::{FrameState, Memory, Range};
@@ -188,6 +189,32 @@ impl<M: Machine> Look<'_, M> {
         Ok(own)
     }
 
+    /// I1 and I4 for one leaf of a stream of the host's own.
+    fn stream_leaf(&mut self, first: Ipa, leaf: Leaf, config: &DmaConfig) -> Result<(), Broken> {
+        self.checked.leaves += 1;
+        let normal = leaf.attrs.kind == MemoryKind::Normal;
+        for n in 0..leaf.size.frames() {
+            let frame = leaf.frame.add(n);
+            let mut bells = config.doorbells.as_slice().iter();
+            let (right, rule) = match self.memory.state(frame) {
+                Some(FrameState::Host { pins: 1.., .. }) => (normal, Rule::I4),
+                Some(FrameState::Hyp { .. }) => (false, Rule::I1),
+                Some(_) => (false, Rule::I4),
+                None => (!normal && bells.any(|bell| bell.contains(frame)), Rule::I4),
+            };
+            if !right {
+                let ipa = Ipa::containing(first.as_u64() + n * PAGE_SIZE);
+                return Err(self.at(
+                    rule,
+                    "a device reaches what is not pinned",
+                    Some(ipa),
+                    frame,
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// How many frames belong to the VM, and how many Ward has for it.
     fn frames_of(&mut self, vm: VmId) -> (u64, u64) {
         let (mut own, mut wards) = (0, 0);
@@ -320,6 +347,12 @@ impl<M: Machine> Ward<M> {
             .filter(|(frame, state)| frame.0 < end && state.host_may_map());
         if may.count() != ram {
             return Err(look.broken(Rule::I4, "devices don't reach all that they may"));
+        }
+        for (_, table) in memory.stream_tables() {
+            table.visit(&self.machine, &mut |seen| match seen {
+                Seen::Table(page) => look.table_page(page),
+                Seen::Leaf(ipa, leaf) => look.stream_leaf(ipa, leaf, config),
+            })?;
         }
         Ok(())
     }
