@@ -130,7 +130,7 @@ impl Takeover {
         }
         if cfg!(feature = "stale-smmu") {
             glue::say(format_args!(
-                "TEST IMAGE: the SMMU is not told what to forget. Not for use."
+                "NOT FOR USE: built without the protection stale-smmu: the SMMU is not told what to forget"
             ));
         }
         driver::install(units);
@@ -183,7 +183,7 @@ fn bypass(hw: &Mmio) {
         hw.read32(register::CR0) & !register::CR0_SMMUEN,
     );
     glue::say(format_args!(
-        "TEST IMAGE: the SMMU lets everything pass. Not for use."
+        "NOT FOR USE: built without the protection bypass-smmu: everything passes the SMMU"
     ));
 }
 
