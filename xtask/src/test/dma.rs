@@ -75,6 +75,11 @@ const SWITCHES: &[Switch] = &[
             "flood-of-refused-accesses",
             "race-of-dma-with-donation",
             "race-of-dma-with-unshare",
+            "past-a-mapping",
+            "another-streams-addresses",
+            "read-only-mapping",
+            "stale-translation-after-clear",
+            "stream-given-back",
         ],
     },
     Switch {
@@ -85,6 +90,9 @@ const SWITCHES: &[Switch] = &[
             "unshared-page",
             "race-of-dma-with-donation",
             "race-of-dma-with-unshare",
+            "stale-translation-after-clear",
+            "mapped-page-cannot-be-given-away",
+            "stream-given-back",
         ],
     },
 ];
@@ -177,6 +185,7 @@ mod tests {
         let sources = [
             include_str!("../../../tests/payload/src/host/suites/dma/memory.rs"),
             include_str!("../../../tests/payload/src/host/suites/dma/race.rs"),
+            include_str!("../../../tests/payload/src/host/suites/dma/streams.rs"),
         ];
         for test in SWITCHES.iter().flat_map(|switch| switch.red) {
             let name = format!("\"{test}\"");

@@ -50,6 +50,11 @@ impl Dma {
         &self.edu
     }
 
+    /// The page for its results.
+    pub(crate) const fn page(&self) -> u64 {
+        self.page
+    }
+
     fn ended(&self) -> Outcome {
         ensure!(
             self.edu.wait(),

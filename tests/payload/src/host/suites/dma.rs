@@ -5,6 +5,7 @@ mod gic;
 mod masters;
 mod memory;
 mod race;
+mod streams;
 
 use crate::host::dma::{Dma, devices, done};
 use crate::host::env::Env;
@@ -31,7 +32,13 @@ mod place {
 
 /// Runs all.
 pub(super) fn run(env: &Env) {
-    for tests in [memory::TESTS, race::TESTS, masters::TESTS, gic::TESTS] {
+    for tests in [
+        memory::TESTS,
+        race::TESTS,
+        masters::TESTS,
+        gic::TESTS,
+        streams::TESTS,
+    ] {
         tally::run(env, "dma", tests);
     }
 }

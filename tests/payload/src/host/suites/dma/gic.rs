@@ -286,6 +286,10 @@ fn own_tables(env: &Env) -> Outcome {
     let mut its = Its::start(env, None, None)?;
     its.map_device(its.own[3], 4);
     its.map_event(EVENT, INTERRUPT);
+    // No timer of an earlier test's comes first.
+    write_sysreg!("cntp_ctl_el0", 0);
+    write_sysreg!("cntv_ctl_el0", 0);
+    cpu::take_interrupts();
     its.raise(EVENT);
     let limit = time::now() + time::frequency();
     while pending() != INTERRUPT && time::now() < limit {
