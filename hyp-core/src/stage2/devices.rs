@@ -43,6 +43,9 @@ impl Stage2 {
     }
 
     /// Puts such a table back.
+    ///
+    /// # Panics
+    /// If its place is taken: a bug of the caller's.
     pub fn link_hollow(&mut self, mem: &impl TableMemory, ipa: Ipa, table: Pfn) {
         let walk = self.walk(mem, ipa, Size::Block2M);
         assert!(matches!(walk.entry, Entry::Invalid(Note::NONE)));
