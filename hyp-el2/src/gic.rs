@@ -90,7 +90,7 @@ fn frames(address: u64, bytes: u64) -> Option<Range> {
     let first = address >> PAGE_SHIFT;
     Some(Range {
         first: Pfn(first),
-        frames: (end - 1 >> PAGE_SHIFT) - first + 1,
+        frames: ((end - 1) >> PAGE_SHIFT) - first + 1,
     })
 }
 

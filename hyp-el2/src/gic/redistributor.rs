@@ -19,6 +19,8 @@ pub const PENDBASER: u64 = 0x78;
 const INVLPIR: u64 = 0xa0;
 const INVALLR: u64 = 0xb0;
 const SYNCR: u64 = 0xc0;
+/// `GICR_IPRIORITYR` of the second frame, those of extended PPIs too.
+const PRIORITIES: core::ops::Range<u64> = 0x400..0x460;
 const ID: core::ops::Range<u64> = 0xffd0..0x1_0000;
 
 const ENABLE_LPIS: u64 = 1;
@@ -28,6 +30,17 @@ const RWP: u64 = 1 << 3;
 const CHOICE: u64 = 7 << 24;
 /// LPIs begin at 8192: fewer bits than for that are no LPIs.
 const FIRST_BITS: u64 = 14;
+
+/// Is there a register for this access in the frame of SGIs and PPIs? All are of 4 bytes; their
+/// priorities can be accessed by the byte (IHI 0069, 12.1.3). Anything else might be answered with an error,
+/// which would be Ward's.
+pub fn is_interrupt_access(offset: u64, size: u8) -> bool {
+    match size {
+        1 => PRIORITIES.contains(&offset),
+        4 => offset.is_multiple_of(4),
+        _ => false,
+    }
+}
 
 /// One redistributor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,15 +83,14 @@ impl Redistributor {
             return;
         }
         match (offset & !7, size) {
-            (PROPBASER | PENDBASER, _) => {
-                // While LPIs are on the tables are in use, and stay what was looked at.
-                if self.tables.is_none() && bus.read(CTLR, 4) & (ENABLE_LPIS | RWP) == 0 {
-                    let at = offset & !7;
-                    bus.write(at, 8, merge(bus.read(at, 8), offset, size, value));
-                }
+            // While LPIs are on the tables are in use, and stay what was looked at.
+            (PROPBASER | PENDBASER, _) if self.tables.is_some() => {}
+            (PROPBASER | PENDBASER, _) if bus.read(CTLR, 4) & (ENABLE_LPIS | RWP) == 0 => {
+                let at = offset & !7;
+                bus.write(at, 8, merge(bus.read(at, 8), offset, size, value));
             }
             // Numbers of interrupts.
-            (SETLPIR | CLRLPIR | INVLPIR | INVALLR, _) => bus.write(offset, size, value),
+            (SETLPIR | CLRLPIR | INVLPIR | INVALLR, 8) => bus.write(offset, 8, value),
             (_, 4) if offset == CTLR => self.control(bus, value),
             (_, 4) if matches!(offset, STATUSR | WAKER) => bus.write(offset, 4, value),
             _ => {}

@@ -341,7 +341,7 @@ fn commands_are_taken_from_the_hosts_memory_only() {
     for value in [
         OTHER,
         0x000f_ffff_ffff_f000,
-        HOST + (HOST_PAGES - 1) * 4096 | 1,
+        (HOST + (HOST_PAGES - 1) * 4096) | 1,
     ] {
         its.write(&bus, its::CBASER, 8, its::VALID | value);
         assert_eq!(its.read(&bus, its::CBASER, 8) & its::VALID, 0);
@@ -431,13 +431,28 @@ fn fewer_bits_than_lpis_have_are_refused_and_more_than_the_controller_has_do_not
     assert_eq!((bus.control.get(), bus.pins()), (1, 16));
 }
 
+#[test]
+fn only_accesses_that_registers_take_are_passed_on() {
+    for (offset, size, passes) in [
+        (0x80, 4, true),
+        (0x80, 8, false),
+        (0x82, 4, false),
+        (0x80, 1, false),
+        (0x41b, 1, true),
+        (0x460, 1, false),
+        (0x400, 2, false),
+    ] {
+        assert_eq!(redist::is_interrupt_access(offset, size), passes);
+    }
+}
+
 /// Any accesses, with any values: nothing leads elsewhere, and nothing in use is unpinned.
 #[test]
 fn no_accesses_lead_the_interrupt_controller_elsewhere() {
     let mut seed = 7_u64;
     let mut next = move || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        seed >> 33 | seed << 31
+        seed.rotate_left(31)
     };
     let places = [
         HOST,
@@ -463,7 +478,7 @@ fn no_accesses_lead_the_interrupt_controller_elsewhere() {
             let value = match next() % 4 {
                 0 => next(),
                 1 => place | next() & 0xfff | its::VALID,
-                2 => place | next() % 32,
+                2 => place | (next() % 32),
                 _ => next() % 2,
             };
             let offset =
@@ -480,7 +495,7 @@ fn no_accesses_lead_the_interrupt_controller_elsewhere() {
                     let op = [8, 8, 8, 9, 5, 3, next()][next() as usize % 7];
                     let size = [4, next() % 32][next() as usize % 2];
                     let at = QUEUE + host.its.read(&host.bus, its::CWRITER, 8);
-                    let command = [op | next() % 4 << 32, size, value, place];
+                    let command = [op | ((next() % 4) << 32), size, value, place];
                     host.bus.memory.borrow_mut().insert(at, command);
                     let end = host.its.read(&host.bus, its::CWRITER, 8) + 32;
                     host.its.write(&host.bus, its::CWRITER, 8, end % 0x1_0000);

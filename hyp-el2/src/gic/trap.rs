@@ -73,26 +73,16 @@ impl Bus for Registers {
         assert!(offset + u64::from(size) <= FRAME && offset.is_multiple_of(size.into()));
         // SAFETY: `map` mapped the frame as device memory; the access is aligned, of a size that
         // the register has (IHI 0069, 12.1), and no register has an effect when it is read.
-        unsafe {
-            match size {
-                8 => (at as *const u64).read_volatile(),
-                _ => (at as *const u32).read_volatile().into(),
-            }
-        }
+        unsafe { load(at, size) }
     }
 
     fn write(&self, offset: u64, size: u8, value: u64) {
         let at = self.base + offset;
         assert!(offset + u64::from(size) <= FRAME && offset.is_multiple_of(size.into()));
         dsb_sy();
-        // SAFETY: as above. What the GIC does to memory then is within Ward's tables and frames that are pinned as
-        // the host's: the filters see to it.
-        unsafe {
-            match size {
-                8 => (at as *mut u64).write_volatile(value),
-                _ => (at as *mut u32).write_volatile(value as u32),
-            }
-        }
+        // SAFETY: as above. What the GIC does to memory then is within Ward's tables and frames
+        // that are pinned as the host's: the filters see to it.
+        unsafe { store(at, size, value) }
     }
 
     fn pin(&self, range: Range) -> bool {
@@ -367,7 +357,7 @@ fn array<T>(
     let place = arena(array_frames::<T>(len), 1).pa() as *mut T;
     for (n, value) in values.enumerate() {
         // SAFETY: so many frames hold it: mapped, aligned to a page, nobody else's for ever.
-        unsafe { place.add(n).write(value) };
+        unsafe { place.wrapping_add(n).write(value) };
     }
     // SAFETY: as above, and all values are written.
     unsafe { core::slice::from_raw_parts(place, len) }
@@ -429,24 +419,54 @@ fn set_table(service: &Registers, register: u64, range: Range) -> Option<u64> {
         })
 }
 
+/// Reads 1, 2, 4 or 8 bytes.
+///
+/// # Safety
+/// `at` is mapped as device memory, aligned to the size, and takes such an access.
+unsafe fn load(at: u64, size: u8) -> u64 {
+    match size {
+        // SAFETY: the caller's promise, as in all of these.
+        1 => unsafe { (at as *const u8).read_volatile().into() },
+        // SAFETY: as above.
+        2 => unsafe { (at as *const u16).read_volatile().into() },
+        // SAFETY: as above.
+        4 => unsafe { (at as *const u32).read_volatile().into() },
+        // SAFETY: as above.
+        _ => unsafe { (at as *const u64).read_volatile() },
+    }
+}
+
+/// Writes 1, 2, 4 or 8 bytes.
+///
+/// # Safety
+/// As [`load`].
+unsafe fn store(at: u64, size: u8, value: u64) {
+    match size {
+        // SAFETY: the caller's promise, as in all of these.
+        1 => unsafe { (at as *mut u8).write_volatile(value as u8) },
+        // SAFETY: as above.
+        2 => unsafe { (at as *mut u16).write_volatile(value as u16) },
+        // SAFETY: as above.
+        4 => unsafe { (at as *mut u32).write_volatile(value as u32) },
+        // SAFETY: as above.
+        _ => unsafe { (at as *mut u64).write_volatile(value) },
+    }
+}
+
 /// An access of the host's to a register that it may have.
 fn pass(at: u64, size: u8, value: Option<u64>) -> u64 {
     dsb_sy();
-    // SAFETY: the second frame of a redistributor, mapped at boot as device memory; the access is
-    // aligned. Its registers are about interrupts of the CPU, and name no memory (IHI 0069, 12.11).
-    unsafe {
-        match (size, value) {
-            (1, None) => return (at as *const u8).read_volatile().into(),
-            (2, None) => return (at as *const u16).read_volatile().into(),
-            (4, None) => return (at as *const u32).read_volatile().into(),
-            (_, None) => return (at as *const u64).read_volatile(),
-            (1, Some(value)) => (at as *mut u8).write_volatile(value as u8),
-            (2, Some(value)) => (at as *mut u16).write_volatile(value as u16),
-            (4, Some(value)) => (at as *mut u32).write_volatile(value as u32),
-            (_, Some(value)) => (at as *mut u64).write_volatile(value),
+    match value {
+        // SAFETY: in the second frame of a redistributor, mapped at boot as device memory, and
+        // aligned (checked by the caller). Its registers are about interrupts of the CPU, and
+        // name no memory (IHI 0069, 12.11).
+        None => unsafe { load(at, size) },
+        Some(value) => {
+            // SAFETY: as above.
+            unsafe { store(at, size, value) };
+            0
         }
     }
-    0
 }
 
 /// Does the host's load or store of a register that traps; `false`: it is none, or of a kind that
@@ -500,7 +520,7 @@ pub fn access(frame: &mut Frame, esr: Esr, ipa: u64) -> bool {
         } else {
             loaded = state.read(registers, offset, size);
         }
-    } else if interrupts.is_some() && offset.is_multiple_of(size.into()) {
+    } else if interrupts.is_some() && redistributor::is_interrupt_access(offset, size) {
         loaded = pass(base + offset, size, write.then_some(value));
     }
     if !write && let Some(register) = frame.x.get_mut(usize::from(access.rt)) {
