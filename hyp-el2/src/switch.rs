@@ -217,8 +217,10 @@ pub fn unload(context: &mut Context, _params: &RunParams) {
         host.fp_is_out = false;
         // SAFETY: `context.fp` is room for a whole FP state.
         unsafe { ward_fp_save(&mut context.fp) };
-        // SAFETY: `host.fp` is what `take_fp` saved.
-        unsafe { ward_fp_restore(&host.fp) };
+        if !cfg!(ward_without = "host-fp") {
+            // SAFETY: `host.fp` is what `take_fp` saved.
+            unsafe { ward_fp_restore(&host.fp) };
+        }
     } else {
         traps::open_fp(cpu);
     }

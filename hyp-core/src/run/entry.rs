@@ -78,7 +78,8 @@ impl<M: Machine> Ward<M> {
             self.write_off(frames.run, reason, vse);
             return Ok(Begun::Off(reason));
         }
-        let dirty = !protected && request.flags & in_flags::REGS_DIRTY != 0;
+        let own = protected && !cfg!(ward_without = "registers-in");
+        let dirty = !own && request.flags & in_flags::REGS_DIRTY != 0;
         let window = if dirty {
             Some(self.read_window(frames.run)?)
         } else {
@@ -142,7 +143,7 @@ impl<M: Machine> Ward<M> {
             ..
         } = running;
         let out = out.as_ref().expect("what ended the run said why");
-        if !params.protected {
+        if !params.protected || cfg!(ward_without = "registers-out") {
             self.show_exit(frames.run, &vcpu.context, out.reason, lazy);
         }
         self.write_out(frames.run, out, params.protected, &vcpu.context.gic, vse);
