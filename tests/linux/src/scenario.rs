@@ -205,6 +205,7 @@ const ATTACKS: &[Check] = &[
     check("attack-module-read", guests::attack),
     check("attack-module-write", guests::attack),
     check("attack-module-search", guests::attack),
+    check("attack-left-behind", guests::attack),
     check("attack-page-out", guests::attack),
     check("attack-move-pages", guests::attack),
     check("attack-compact", guests::attack),
@@ -264,7 +265,6 @@ const GUEST_LIFE: &[Boot] = &[Boot {
         ALL_BACK,
         check("killed-at-each-stage", guests::killed_at_each_stage),
         check("killed-at-random", guests::killed_at_random),
-        ALL_BACK,
         QUIET,
     ]],
     end: End::PowerOff,
@@ -332,9 +332,11 @@ fn context() -> Result<Context> {
 }
 
 fn checks(boot: &Boot, context: &Context, report: &mut Report) {
+    let only = context.args.text("only");
+    let wanted = |name| only.is_none_or(|only| only.split(',').any(|word| word == name));
     let planned = || {
         let checks = boot.checks.iter().copied().flatten();
-        checks.filter(|check| check.least_cpus <= context.cpus)
+        checks.filter(|check| check.least_cpus <= context.cpus && wanted(check.name))
     };
     let names: Vec<&str> = planned().map(|check| check.name).collect();
     report.plan(boot.name, &names);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::tally::Tally;
+use super::without::{FIRST, Protection};
 use crate::guest::{self, Parts};
 use crate::host;
 use crate::host::kernel::{self, Choice, Prepared};
@@ -52,12 +53,44 @@ fn tier(tier: Tier, tally: &mut Tally, long: bool) -> Result<()> {
     }
     let ready = Ready::make(tier)?;
     for run in chosen {
-        let result = one(run, &ready, tally);
+        let result = one(run, &ready, &[]).and_then(|console| judge(run, &console, tally));
         if let Err(error) = result {
             tally.fail(run.name, &format!("{error:#}"));
         }
     }
     Ok(())
+}
+
+/// For each of these protections: has a Linux host, on an image that lacks it, do the checks that
+/// must miss it.
+pub(super) fn without(protections: &[&Protection], tally: &mut Tally) -> Result<()> {
+    let mut ready = Ready::make(Tier::Linux)?;
+    ready.guests.push(vm_test()?);
+    for protection in protections {
+        say(&format!("without {}: {}", protection.name, protection.what));
+        ready.ward = image::build_without(protection.name)?;
+        ready.test_ward.clone_from(&ready.ward);
+        lacking(protection, &ready, tally);
+    }
+    Ok(())
+}
+
+fn lacking(protection: &Protection, ready: &Ready, tally: &mut Tally) {
+    for (name, red) in protection.red {
+        let only = [FIRST, red].concat();
+        let named = || RUNS.iter().find(|run| run.name == *name);
+        let result = named().context("there is no such run").and_then(|run| {
+            let console = one(run, ready, &only)?;
+            let log = console.keep(&format!("linux-{name}-without-{}", protection.name))?;
+            let report = Report::read(&console.lines, run.boots);
+            println!("{name}: console in {log}");
+            protection.missed(red, &console, &report, tally);
+            Ok(())
+        });
+        if let Err(error) = result {
+            tally.fail(name, &format!("{error:#}"));
+        }
+    }
 }
 
 /// What all runs share.
@@ -108,15 +141,17 @@ fn guest_files(kernel: &Path) -> Result<Vec<Named>> {
     let stock = guest::Stock::make(&kernel::prepare(&Choice::Stock)?.image, &parts)?;
     let mut files = parts.files(guest::TESTS, Some(&stock))?;
     files.push(("bin/ward".to_owned(), host::ward()?));
-    files.push((
-        "bin/ward-vm-test".to_owned(),
-        host::program("ward-vm-test")?,
-    ));
+    files.push(vm_test()?);
     Ok(files)
 }
 
-/// One run: its disks and initramfs, the boot, and what came of it.
-fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
+fn vm_test() -> Result<Named> {
+    let program = host::program("ward-vm-test")?;
+    Ok(("bin/ward-vm-test".to_owned(), program))
+}
+
+/// One run: its disks and initramfs, and the boot. `only` names the checks to do, if not all.
+fn one(run: &Run, ready: &Ready, only: &[&str]) -> Result<Console> {
     let stock;
     let (kernel, spare) = if run.stock {
         stock = kernel::prepare(&Choice::Stock)?;
@@ -143,6 +178,10 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
     initramfs::tests(&content, &initrd)?;
     disk::nvme(&nvme, &kernel.image, &initrd)?;
     disk::empty(&virtio)?;
+    let mut bootargs = run.bootargs();
+    if !only.is_empty() {
+        bootargs = format!("{bootargs} ward.only={}", only.join(","));
+    }
     let boot = HostBoot {
         machine,
         ward: if run.test_image {
@@ -152,7 +191,7 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
         },
         kernel: &kernel.image,
         initrd: &initrd,
-        bootargs: &run.bootargs(),
+        bootargs: &bootargs,
         nvme: &nvme,
         virtio: &virtio,
         console: Reader::Program,
@@ -167,7 +206,7 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
         // Only the console is of use afterwards.
         let _ = fs::remove_file(file);
     }
-    judge(run, &console, tally)
+    Ok(console)
 }
 
 /// Adds what the console shows to the tally, and keeps the console.

@@ -124,8 +124,8 @@ fn one(context: &Context, kind: &str) -> Result<()> {
     Ok(())
 }
 
-/// A VMM is killed at each stage of a guest's life; another guest then lives.
-pub(crate) fn killed_at_each_stage(_: &Context, _: &mut Report) -> Result<()> {
+/// A VMM is killed at each stage of a guest's life; all comes back.
+pub(crate) fn killed_at_each_stage(context: &Context, report: &mut Report) -> Result<()> {
     for stage in STAGES {
         let mut child = Command::new(TEST)
             .args(["live", stage])
@@ -142,10 +142,10 @@ pub(crate) fn killed_at_each_stage(_: &Context, _: &mut Report) -> Result<()> {
         child.wait().context("lost a VMM")?;
         ensure!(reached, "no VMM came to the stage {stage}");
     }
-    Ok(())
+    all_back(context, report)
 }
 
-/// VMMs are killed at random moments: `ward.lives=` of them, two at a time.
+/// VMMs are killed at random moments, `ward.lives=` of them, two at a time; all comes back.
 pub(crate) fn killed_at_random(context: &Context, report: &mut Report) -> Result<()> {
     let lives: u64 = context.args.value("lives")?;
     let seed: u64 = context.args.value("seed")?;
@@ -182,5 +182,5 @@ pub(crate) fn killed_at_random(context: &Context, report: &mut Report) -> Result
         "{lives} VMMs killed in {} s",
         start.elapsed().as_secs()
     ));
-    Ok(())
+    all_back(context, report)
 }
