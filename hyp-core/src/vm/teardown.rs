@@ -151,7 +151,9 @@ impl<M: Machine> Ward<M> {
         };
         self.machine.displace(placed);
         // The number can be another VM's next: no translation under it may be left (I6).
-        self.machine.tlb_invalidate(id, TlbScope::All);
+        if !cfg!(ward_without = "reuse") {
+            self.machine.tlb_invalidate(id, TlbScope::All);
+        }
         self.return_unused(&mut order, root);
         self.return_unused(&mut order, record);
         Ok(Destroyed::All)

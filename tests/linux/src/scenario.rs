@@ -186,6 +186,7 @@ pub(crate) fn attacks(name: &str) -> bool {
 
 const SWAP: Check = check("swap", guests::swap);
 const KVM: Check = check("kvm", guests::kvm);
+const NUMBERS_BACK: Check = check("numbers-back", guests::numbers);
 const ALL_BACK: Check = check("all-back", guests::all_back);
 
 /// Every attack on a guest that `ward-vm-test attack list` names.
@@ -227,6 +228,7 @@ const GUEST_ATTACK: &[Boot] = &[Boot {
             check("race-threads", guests::race),
             check("race-processes", guests::race),
             ALL_BACK,
+            NUMBERS_BACK,
             LOG,
             QUIET,
         ],
@@ -265,6 +267,8 @@ const GUEST_LIFE: &[Boot] = &[Boot {
         ALL_BACK,
         check("killed-at-each-stage", guests::killed_at_each_stage),
         check("killed-at-random", guests::killed_at_random),
+        ALL_BACK,
+        NUMBERS_BACK,
         QUIET,
     ]],
     end: End::PowerOff,

@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::tally::Tally;
-use super::without::{FIRST, Protection};
 use crate::guest::{self, Parts};
 use crate::host;
 use crate::host::kernel::{self, Choice, Prepared};
@@ -61,35 +60,32 @@ fn tier(tier: Tier, tally: &mut Tally, long: bool) -> Result<()> {
     Ok(())
 }
 
-/// For each of these protections: has a Linux host, on an image that lacks it, do the checks that
-/// must miss it.
-pub(super) fn without(protections: &[&Protection], tally: &mut Tally) -> Result<()> {
-    let mut ready = Ready::make(Tier::Linux)?;
-    ready.guests.push(vm_test()?);
-    for protection in protections {
-        say(&format!("without {}: {}", protection.name, protection.what));
-        ready.ward = image::build_without(protection.name)?;
-        ready.test_ward.clone_from(&ready.ward);
-        lacking(protection, &ready, tally);
-    }
-    Ok(())
-}
+/// A Linux host on images that lack a protection, which does some checks.
+pub(super) struct Lacking(Ready);
 
-fn lacking(protection: &Protection, ready: &Ready, tally: &mut Tally) {
-    for (name, red) in protection.red {
-        let only = [FIRST, red].concat();
-        let named = || RUNS.iter().find(|run| run.name == *name);
-        let result = named().context("there is no such run").and_then(|run| {
-            let console = one(run, ready, &only)?;
-            let log = console.keep(&format!("linux-{name}-without-{}", protection.name))?;
-            let report = Report::read(&console.lines, run.boots);
-            println!("{name}: console in {log}");
-            protection.missed(red, &console, &report, tally);
-            Ok(())
-        });
-        if let Err(error) = result {
-            tally.fail(name, &format!("{error:#}"));
-        }
+impl Lacking {
+    /// What all of them share.
+    pub(super) fn make() -> Result<Self> {
+        let mut ready = Ready::make(Tier::Linux)?;
+        ready.guests.push(vm_test()?);
+        Ok(Lacking(ready))
+    }
+
+    /// Has the host of a run, on this image, do these checks alone. Returns what it printed, and what
+    /// went wrong.
+    pub(super) fn run(
+        &mut self,
+        name: &str,
+        image: &Path,
+        checks: &[&str],
+    ) -> Result<(Console, Vec<String>)> {
+        let run = RUNS.iter().find(|run| run.name == name);
+        let run = run.with_context(|| format!("there is no run {name}"))?;
+        self.0.ward = image.to_path_buf();
+        self.0.test_ward = image.to_path_buf();
+        let console = one(run, &self.0, checks)?;
+        let report = Report::read(&console.lines, run.boots);
+        Ok((console, report.wrong))
     }
 }
 
@@ -180,7 +176,8 @@ fn one(run: &Run, ready: &Ready, only: &[&str]) -> Result<Console> {
     disk::empty(&virtio)?;
     let mut bootargs = run.bootargs();
     if !only.is_empty() {
-        bootargs = format!("{bootargs} ward.only={}", only.join(","));
+        // A host that loses what its guests had has no room for many.
+        bootargs = format!("{bootargs} ward.lives=4 ward.only={}", only.join(","));
     }
     let boot = HostBoot {
         machine,

@@ -11,11 +11,22 @@ use super::machines::Run;
 use super::tally::Tally;
 use crate::image::Images;
 use crate::payload::Guest;
-use crate::qemu::{Boot, console};
+use crate::qemu::Boot;
+use crate::qemu::console::{self, Console};
 use crate::run::say;
 
 /// Runs the suite on its machine and adds its tests to the tally.
 pub(super) fn run(run: &Run, images: &Images, tally: &mut Tally) -> Result<()> {
+    let console = boot(run, images)?;
+    let log = console.keep(run.name)?;
+    let mut report = Report::read(&console.lines);
+    report.wrong.extend(console.bad_end());
+    tally.console(run.name, &log, report.passed, &report.wrong);
+    Ok(())
+}
+
+/// Boots the test host, and returns what it printed.
+pub(super) fn boot(run: &Run, images: &Images) -> Result<Console> {
     let machine = run.machine;
     say(&format!(
         "{}: suite {} on {} x {}, {} MiB",
@@ -29,13 +40,12 @@ pub(super) fn run(run: &Run, images: &Images, tally: &mut Tally) -> Result<()> {
         wait_for_gdb: false,
     }
     .command();
-    let console = console::watch(&mut qemu, Some(Duration::from_secs(run.limit)), false)?;
-    let log = console.keep(run.name)?;
+    console::watch(&mut qemu, Some(Duration::from_secs(run.limit)), false)
+}
 
-    let mut report = Report::read(&console.lines);
-    report.wrong.extend(console.bad_end());
-    tally.console(run.name, &log, report.passed, &report.wrong);
-    Ok(())
+/// What went wrong in a suite, each line with the test's name in front.
+pub(super) fn wrong(console: &Console) -> Vec<String> {
+    Report::read(&console.lines).wrong
 }
 
 /// What the test host reported.

@@ -4,9 +4,14 @@
 //! Linux host of a run on it, and has the checks done that are about that protection. All of them
 //! must fail; a check that passes proves nothing.
 
-use super::report::Report;
+use anyhow::{Result, bail};
+
+use super::linux::Lacking;
 use super::tally::Tally;
-use crate::qemu::console::Console;
+use super::{machines, suite};
+use crate::image::{self, ImageArgs, Images};
+use crate::paths;
+use crate::run::{cargo, say};
 
 /// How much of a failure's reason is shown.
 const WHY: usize = 160;
@@ -17,8 +22,8 @@ pub(super) struct Protection {
     pub(super) name: &'static str,
     /// What it is, in that file's words.
     pub(super) what: &'static str,
-    /// Runs of the tiers `linux` and `guest`, with the checks of each that must fail.
-    pub(super) red: &'static [(&'static str, &'static [&'static str])],
+    /// Who must miss it.
+    red: &'static [Red],
 }
 
 const ATTACK: &str = "n1-2cpu-guest-attack";
@@ -26,7 +31,7 @@ const LIFE: &str = "n1-2cpu-guest-life";
 const HOST: &str = "n1-4cpu-attack";
 
 /// What is done in any case: the others need it.
-pub(super) const FIRST: &[&str] = &["kvm", "swap", "attacks-named"];
+const FIRST: &[&str] = &["kvm", "swap", "attacks-named"];
 
 /// All protections.
 pub(super) const PROTECTIONS: &[Protection] = &[
@@ -34,7 +39,7 @@ pub(super) const PROTECTIONS: &[Protection] = &[
         name: "unmapping",
         what: "what leaves the host is unmapped from it",
         red: &[
-            (
+            Red::Host(
                 ATTACK,
                 &[
                     "attack-mapping-load",
@@ -58,46 +63,78 @@ pub(super) const PROTECTIONS: &[Protection] = &[
                     "attack-same-page-merging",
                 ],
             ),
-            (LIFE, &["load-balloon"]),
+            Red::Host(LIFE, &["load-balloon"]),
+            Red::Suite(
+                "suite=isolation",
+                &[
+                    "isolation::guest-memory-from-the-host",
+                    "isolation::shared-page-cannot-be-given-away",
+                ],
+            ),
         ],
     },
     Protection {
         name: "invalidation",
         what: "what is unmapped leaves the TLBs of all CPUs",
-        red: &[(LIFE, &["load-balloon"])],
+        red: &[
+            Red::Host(LIFE, &["load-balloon"]),
+            Red::Suite(
+                "suite=isolation",
+                &[
+                    "isolation::stale-translation-after-donation",
+                    "isolation::stale-translation-on-another-cpu",
+                ],
+            ),
+            Red::Suite("suite=build", &["build::image-given-is-lost-to-the-host"]),
+        ],
     },
     Protection {
         name: "zeroing",
         what: "what comes back to the host is zeroed",
-        red: &[(ATTACK, &["attack-left-behind"]), (HOST, &["attack"])],
+        red: &[
+            Red::Host(ATTACK, &["attack-left-behind"]),
+            Red::Host(HOST, &["attack"]),
+            Red::Suite("suite=isolation", &["isolation::memory-comes-back-zero"]),
+        ],
     },
     Protection {
         name: "return",
         what: "what was a VM's comes back to the host when it ends",
-        red: &[(
+        red: &[Red::Host(
             LIFE,
-            &["all-back", "killed-at-each-stage", "killed-at-random"],
+            &[
+                "killed-at-each-stage",
+                "killed-at-random",
+                "all-back",
+                "numbers-back",
+            ],
         )],
     },
     Protection {
         name: "stop",
         what: "memory is taken back from a VM only when nothing of it runs any more",
-        red: &[(ATTACK, &["attack-discard", "race-processes"])],
+        red: &[
+            Red::Host(ATTACK, &["attack-discard", "race-processes"]),
+            Red::Host(LIFE, &["load-pressure"]),
+        ],
     },
     Protection {
         name: "no-change",
         what: "the host changes no mapping of a protected VM",
-        red: &[(ATTACK, &["attack-unmap"])],
+        red: &[Red::Host(ATTACK, &["attack-unmap"])],
     },
     Protection {
         name: "filter",
         what: "an exit shows the fields of its row and no others",
-        red: &[(ATTACK, &["attack-module-search"])],
+        red: &[
+            Red::Host(ATTACK, &["attack-module-search"]),
+            Red::Suite("suite=guest", &["guest::checks-of-the-guest"]),
+        ],
     },
     Protection {
         name: "registers-out",
         what: "a protected vCPU's registers are not shown",
-        red: &[(
+        red: &[Red::Host(
             ATTACK,
             &[
                 "attack-module-search",
@@ -109,73 +146,191 @@ pub(super) const PROTECTIONS: &[Protection] = &[
     Protection {
         name: "registers-in",
         what: "a protected vCPU's registers are not taken from the host",
-        red: &[(ATTACK, &["attack-set-one-reg"]), (HOST, &["attack"])],
+        red: &[
+            Red::Host(ATTACK, &["attack-set-one-reg"]),
+            Red::Host(HOST, &["attack"]),
+        ],
     },
     Protection {
         name: "host-fp",
         what: "the host gets its own FP registers back after a run",
-        red: &[(ATTACK, &["attack-module-search"])],
+        red: &[
+            Red::Host(ATTACK, &["attack-module-search"]),
+            Red::Suite("suite=guest", &["guest::checks-of-the-guest"]),
+        ],
+    },
+    Protection {
+        name: "timer",
+        what: "the guest's deadline is not left in the host's timer",
+        red: &[Red::Suite("suite=guest", &["guest::timers-stay-apart"])],
+    },
+    Protection {
+        name: "every-cpu",
+        what: "the host runs behind its stage 2 on every CPU",
+        red: &[Red::Suite(
+            "suite=machine",
+            &["machine::read-and-write-of-wards-memory-abort-on-every-cpu"],
+        )],
+    },
+    Protection {
+        name: "reuse",
+        what: "a VM's number is another's when no TLB knows it any more",
+        red: &[Red::Model("lockstep", &["lockstep"])],
     },
     Protection {
         name: "vmid",
         what: "each VM has a VMID of its own",
-        red: &[(LIFE, &["load-many", "load-migrate"])],
+        red: &[Red::Host(LIFE, &["load-many", "load-migrate"])],
     },
     Protection {
         name: "one-manifest",
         what: "a VM has one manifest, for good",
-        red: &[(ATTACK, &["race-threads"])],
+        red: &[Red::Host(ATTACK, &["race-threads"])],
     },
     Protection {
         name: "signature",
         what: "a manifest is its owner's",
-        red: &[(HOST, &["attack"])],
+        red: &[Red::Host(HOST, &["attack"])],
     },
     Protection {
         name: "digest",
         what: "an image is the one that was signed",
-        red: &[(HOST, &["attack"])],
+        red: &[
+            Red::Host(HOST, &["attack"]),
+            Red::Suite("suite=build", &["build::flipped-bit-in-each-image"]),
+        ],
     },
     Protection {
         name: "write-protection",
         what: "a normal VM's page is write-protected when its host asks for that",
-        red: &[(LIFE, &["load-normal"])],
+        red: &[Red::Host(LIFE, &["load-normal"])],
     },
 ];
 
-impl Protection {
-    /// Each of these checks must have failed.
-    pub(super) fn missed(
-        &self,
-        red: &[&str],
-        console: &Console,
-        report: &Report,
-        tally: &mut Tally,
-    ) {
-        let name = self.name;
-        let says = format!("built without the protection {name}");
-        if !console.lines.iter().any(|line| line.contains(&says)) {
-            tally.fail(name, "the image does not say on its console what it lacks");
+/// Tests that must fail.
+enum Red {
+    /// Checks of a run of the tiers `linux` and `guest`.
+    Host(&'static str, &'static [&'static str]),
+    /// Tests of the EL1 test host: its boot argument, and their names.
+    Suite(&'static str, &'static [&'static str]),
+    /// Tests of a file of tests/tests, on the fake machine.
+    Model(&'static str, &'static [&'static str]),
+}
+
+impl Red {
+    fn tests(&self) -> &'static [&'static str] {
+        let (Red::Host(_, tests) | Red::Suite(_, tests) | Red::Model(_, tests)) = self;
+        tests
+    }
+
+    /// For the name of a log.
+    fn file(&self) -> &'static str {
+        let (Red::Host(name, _) | Red::Suite(name, _) | Red::Model(name, _)) = self;
+        name
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Red::Host(run, _) => format!("the run {run}"),
+            Red::Suite(suite, _) => format!("the test host's {suite}"),
+            Red::Model(file, _) => format!("tests/tests/{file}.rs"),
         }
-        let failed = |check: &str| format!("::{check}: ");
-        for check in red {
-            let wrong = report.wrong.iter().find_map(|wrong| {
-                let (_, why) = wrong.split_once(&failed(check))?;
-                Some(why.chars().take(WHY).collect::<String>())
-            });
-            if let Some(why) = wrong {
-                println!("without {name}: {check} fails, as it must: {why}");
+    }
+}
+
+/// Builds an image without each of these, and has done what must fail then.
+pub(super) fn run(protections: &[&Protection], tally: &mut Tally) -> Result<()> {
+    let mut images = image::build(&ImageArgs::default())?;
+    let mut hosts = None;
+    for protection in protections {
+        let name = protection.name;
+        say(&format!("without {name}: {}", protection.what));
+        images.ward = image::build_without(name)?;
+        for red in protection.red {
+            match protection.wrong(red, &images, &mut hosts) {
+                Ok(wrong) => protection.missed(red, &wrong, tally),
+                Err(error) => tally.fail(name, &format!("{}: {error:#}", red.place())),
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Protection {
+    /// What goes wrong without it, one line each that begins with the test's name.
+    fn wrong(
+        &self,
+        red: &Red,
+        images: &Images,
+        hosts: &mut Option<Lacking>,
+    ) -> Result<Vec<String>> {
+        let (console, wrong) = match red {
+            Red::Host(run, checks) => {
+                let hosts = match hosts {
+                    Some(hosts) => hosts,
+                    none => none.insert(Lacking::make()?),
+                };
+                let checks = [FIRST, checks].concat();
+                let (console, wrong) = hosts.run(run, &images.ward, &checks)?;
+                // Each has its boot's name in front.
+                let bare = |line: String| match line.split_once("::") {
+                    Some((_, rest)) => rest.to_owned(),
+                    None => line,
+                };
+                (console, wrong.into_iter().map(bare).collect())
+            }
+            Red::Suite(name, _) => {
+                let console = suite::boot(&machines::alone(name), images)?;
+                let wrong = suite::wrong(&console);
+                (console, wrong)
+            }
+            Red::Model(file, tests) => return self.model(file, tests),
+        };
+        let log = console.keep(&format!("without-{}-{}", self.name, red.file()))?;
+        println!("{}: console in {log}", red.place());
+        let says = format!("built without the protection {}", self.name);
+        if !console.lines.iter().any(|line| line.contains(&says)) {
+            bail!("the image does not say on its console what it lacks ({log})");
+        }
+        Ok(wrong)
+    }
+
+    /// The same on the fake machine.
+    fn model(&self, file: &str, tests: &[&str]) -> Result<Vec<String>> {
+        let mut test = cargo(&["test", "-p", "ward-tests", "--test", file, "--"]);
+        test.args(tests).arg("--exact");
+        let flag = format!("--cfg ward_without=\"{}\"", self.name);
+        // Of its own: other flags rebuild everything else each time.
+        test.env("CARGO_TARGET_DIR", paths::target_dir().join("without"));
+        test.env("RUSTFLAGS", flag);
+        let failed = Tally::failing(&mut test)?;
+        Ok(failed.iter().map(|name| format!("{name}: fails")).collect())
+    }
+
+    /// Each of the tests must have failed.
+    fn missed(&self, red: &Red, wrong: &[String], tally: &mut Tally) {
+        let name = self.name;
+        let of = |test: &str| {
+            let mut all = wrong.iter();
+            all.find_map(|line| line.strip_prefix(test)?.strip_prefix(": "))
+        };
+        for test in red.tests() {
+            if let Some(why) = of(test) {
+                let why: String = why.chars().take(WHY).collect();
+                println!("without {name}: {test} fails, as it must: {why}");
                 tally.passed += 1;
             } else {
                 let what = self.what;
-                let why = format!("{check} does not see that this is missing: {what}");
+                let why = format!("{test} does not see that this is missing: {what}");
                 tally.fail(name, &why);
             }
         }
-        for wrong in &report.wrong {
-            if !red.iter().any(|check| wrong.contains(&failed(check))) {
-                println!("without {name}: also {wrong}");
-            }
+        let others = wrong.iter().filter(|line| {
+            let test = line.split_once(": ").map_or("", |(test, _)| test);
+            !red.tests().contains(&test)
+        });
+        for line in others {
+            println!("without {name}: also {line}");
         }
     }
 }
@@ -184,8 +339,9 @@ impl Protection {
 pub(super) fn list() {
     for one in PROTECTIONS {
         println!("{:16} {}", one.name, one.what);
-        for (run, checks) in one.red {
-            println!("{:16} must fail in {run}: {}", "", checks.join(", "));
+        for red in one.red {
+            let tests = red.tests().join(", ");
+            println!("{:16} must fail in {}: {tests}", "", red.place());
         }
     }
 }
@@ -207,9 +363,14 @@ mod tests {
     #[test]
     fn each_is_missed_by_checks_that_there_are() {
         let scenario = include_str!("../../../tests/linux/src/scenario.rs");
+        let runs = include_str!("linux/runs.rs");
         for one in PROTECTIONS {
             assert!(!one.red.is_empty(), "{}", one.name);
-            for (_, checks) in one.red {
+            for red in one.red {
+                let Red::Host(run, checks) = red else {
+                    continue;
+                };
+                assert!(runs.contains(&format!("\"{run}\"")), "{run}");
                 for check in *checks {
                     assert!(scenario.contains(&format!("\"{check}\"")), "{check}");
                 }

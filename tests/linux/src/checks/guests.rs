@@ -100,6 +100,7 @@ pub(crate) fn attack(context: &Context, _: &mut Report) -> Result<()> {
 
 /// The load of the check's name.
 pub(crate) fn load(context: &Context, _: &mut Report) -> Result<()> {
+    peek()?;
     one(context, "load")
 }
 
@@ -121,6 +122,14 @@ fn one(context: &Context, kind: &str) -> Result<()> {
         end.lines.last().map_or("it said nothing", String::as_str),
         end.status
     );
+    Ok(())
+}
+
+/// No VM's number is in use.
+pub(crate) fn numbers(_: &Context, _: &mut Report) -> Result<()> {
+    peek()?;
+    let end = Process::start(TEST, &["numbers"])?.end(LIMIT)?;
+    ensure!(end.status.success(), "{:?}", end.lines);
     Ok(())
 }
 

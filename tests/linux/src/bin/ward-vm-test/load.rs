@@ -8,6 +8,7 @@ use std::thread;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{CpuSet, Pid, sched_setaffinity};
 
+use crate::attack;
 use crate::guest::protocol::{SPARE, TO_GUEST, mode, secret};
 use crate::guest::{self, Guest};
 use crate::memory::{self, Memory, PAGE};
@@ -57,6 +58,9 @@ fn pressure() -> Result<()> {
         ..Config::PROTECTED
     })?;
     guest::pages(64).try_for_each(|page| guest.hide(page))?;
+    let frames: Vec<u64> = guest::pages(64)
+        .map(|page| attack::frame(guest.address(page)))
+        .collect::<Result<_>>()?;
     let before = swapped()?;
     let free = meminfo("MemAvailable:")?;
     // More than there is, so that something must go out.
@@ -69,6 +73,8 @@ fn pressure() -> Result<()> {
         );
     }
     ensure!(swapped()? > before, "nothing was swapped out");
+    // KVM does not ask for the guest's: a worse kernel would.
+    attack::calls::reclaim(&frames)?;
     guest::pages(64).try_for_each(|page| guest.intact(page))?;
     // The guest gets more, of what there is not enough.
     guest::pages(256).try_for_each(|page| guest.hide(page))?;

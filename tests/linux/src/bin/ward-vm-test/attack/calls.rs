@@ -18,16 +18,16 @@ use crate::guest::{self, Guest};
 const CALL: u64 = 0xc040_5701;
 
 /// A host's kernel that calls Ward itself.
-pub(crate) struct Kernel(std::fs::File);
+struct Kernel(std::fs::File);
 
 impl Kernel {
     /// By the module.
-    pub(crate) fn new() -> Result<Self> {
+    fn new() -> Result<Self> {
         peek().map(Kernel)
     }
 
     /// Makes a call: `x0` and `x1` of its answer.
-    pub(crate) fn call(&self, call: Call, args: &[u64]) -> Result<(i64, u64)> {
+    fn call(&self, call: Call, args: &[u64]) -> Result<(i64, u64)> {
         let mut words = [0_u64; 8];
         words[0] = u64::from(call.function_id());
         words[1..=args.len()].copy_from_slice(args);
@@ -41,16 +41,26 @@ impl Kernel {
         Ok((words[0].cast_signed(), words[1]))
     }
 
-    /// Numbers of the VMs that run what was verified.
-    pub(crate) fn verified(&self) -> Result<Vec<u64>> {
-        let (_, count) = self.call(Call::Info, &[info::MAX_VMS])?;
+    /// Numbers of all VMs, with their states.
+    fn all(&self) -> Result<Vec<(u64, u64)>> {
+        let (status, count) = self.call(Call::Info, &[info::MAX_VMS])?;
+        ensure!(status == 0 && count > 0, "Ward does not say how many VMs");
         let mut found = Vec::new();
         for vm in 1..=count {
-            let answer = self.call(Call::StatRead, &[vm, stat::VM_STATE])?;
-            if answer == (0, vm_state::VERIFIED) {
-                found.push(vm);
+            if let (0, state) = self.call(Call::StatRead, &[vm, stat::VM_STATE])? {
+                found.push((vm, state));
             }
         }
+        Ok(found)
+    }
+
+    /// Numbers of the VMs that run what was verified.
+    fn verified(&self) -> Result<Vec<u64>> {
+        let all = self.all()?.into_iter();
+        let found: Vec<u64> = all
+            .filter(|(_, state)| *state == vm_state::VERIFIED)
+            .map(|(vm, _)| vm)
+            .collect();
         ensure!(!found.is_empty(), "Ward has no VM that is verified");
         Ok(found)
     }
@@ -62,6 +72,16 @@ impl Kernel {
         println!("{call:?}: {status}");
         Ok(())
     }
+}
+
+/// No VM's number is in use.
+pub(crate) fn all_free() -> Result<()> {
+    let used = Kernel::new()?.all()?;
+    ensure!(
+        used.is_empty(),
+        "VMs that are not free (number, state): {used:?}"
+    );
+    Ok(())
 }
 
 /// Where the target's pages are in the machine, before anything happens to them.
