@@ -106,7 +106,7 @@ fn without(args: &TestArgs) -> Result<ExitCode> {
     let mut total = Tally::default();
     let named = |one: &&without::Protection| args.without.iter().any(|name| name == one.name);
     let chosen: Vec<_> = without::PROTECTIONS.iter().filter(named).collect();
-    if let Err(error) = linux::without(&chosen, &mut total) {
+    if let Err(error) = without::run(&chosen, &mut total) {
         total.fail("without", &format!("{error:#}"));
     }
     Ok(end(&total))
