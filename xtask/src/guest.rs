@@ -26,6 +26,8 @@ pub(crate) struct Guest {
     normal: bool,
     /// Debian's kernel instead of the project's.
     stock: bool,
+    /// Starts from its disk, without a RAM disk.
+    from_disk: bool,
 }
 
 /// What a guest with the disk and the network of the tests looks at.
@@ -43,6 +45,15 @@ const fn guest(name: &'static str, cpus: u32, memory: u32, words: &'static str) 
         words,
         normal: false,
         stock: false,
+        from_disk: false,
+    }
+}
+
+/// A guest that starts from [`crate::debian::SYSTEM`].
+const fn debian(words: &'static str) -> Guest {
+    Guest {
+        from_disk: true,
+        ..guest("debian", 2, 512, words)
     }
 }
 
@@ -65,6 +76,10 @@ pub(crate) const TESTS: &[Guest] = &[
         stock: true,
         ..guest("stock-normal", 2, 512, DEVICES)
     },
+    debian(
+        "root=/dev/vda rw init=/usr/local/sbin/ward-guest ward.scenario=check \
+         ward.net=10.77.0.1 ward.address=10.77.0.2",
+    ),
     guest("hold", 2, 256, "ward.scenario=hold"),
 ];
 
@@ -75,6 +90,11 @@ pub(crate) const DEMO: &[Guest] = &[
 ];
 /// The guest of `cargo xtask run`.
 pub(crate) const RUN: Guest = guest("guest", 2, 256, "ward.scenario=shell");
+/// The one of `cargo xtask run --debian`.
+pub(crate) const RUN_DEBIAN: Guest = debian(
+    "root=/dev/vda rw init=/usr/local/sbin/ward-guest ward.scenario=shell \
+     ward.net=10.77.0.1 ward.address=10.77.0.2",
+);
 
 impl Guest {
     /// Its kernel's command line. The console's device is in its tree.
@@ -113,9 +133,9 @@ impl Parts {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let key = owner_key()?;
         say(&format!("signing the guest {}", guest.name));
+        let initrd = (!guest.from_disk).then(|| ("--initrd", text(&self.initrd)));
         let options = [
             ("--kernel", text(&self.kernel)),
-            ("--initrd", text(&self.initrd)),
             ("--append", guest.append()),
             ("--cpus", guest.cpus.to_string()),
             ("--memory", format!("{}M", guest.memory)),
@@ -124,7 +144,7 @@ impl Parts {
             ("--out", text(&out)),
         ];
         let mut words = vec!["bundle"];
-        for (name, value) in &options {
+        for (name, value) in initrd.iter().chain(&options) {
             words.extend([name, value.as_str()]);
         }
         ward(&words)?;

@@ -292,6 +292,33 @@ const GUEST_LINUX: &[Boot] = &[Boot {
     end: End::PowerOff,
 }];
 
+/// Debian in a protected guest.
+const GUEST_DEBIAN: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[&[
+        KVM,
+        check("guest-debian", guests::debian),
+        check("guest-debian-disk", guests::debian_disk),
+        ALL_BACK,
+        QUIET,
+    ]],
+    end: End::PowerOff,
+}];
+
+/// Another VMM: Debian's QEMU.
+const GUEST_QEMU: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[&[
+        KVM,
+        check("qemu-starts", guests::qemu_root),
+        check("guest-qemu-normal", guests::qemu),
+        check("guest-qemu-stock-normal", guests::qemu),
+        ALL_BACK,
+        QUIET,
+    ]],
+    end: End::PowerOff,
+}];
+
 /// Does the scenario's next boot.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     let context = context()?;
@@ -303,6 +330,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         Some("guest-attack") => GUEST_ATTACK,
         Some("guest-life") => GUEST_LIFE,
         Some("guest-linux") => GUEST_LINUX,
+        Some("guest-debian") => GUEST_DEBIAN,
+        Some("guest-qemu") => GUEST_QEMU,
         Some("demo") => DEMO,
         other => bail!("there is no scenario {other:?}"),
     };

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::tally::Tally;
+use crate::debian::{self, repository};
 use crate::guest::{self, Parts};
 use crate::host;
 use crate::host::kernel::{self, Choice, Prepared};
@@ -22,7 +23,7 @@ use crate::qemu::console::{self, Console};
 use crate::qemu::host::{HostBoot, Reader};
 use crate::run::say;
 use report::Report;
-use runs::{RUNS, Run, Tier};
+use runs::{Disk, RUNS, Run, Tier};
 
 /// How many lines of a console are shown when something is wrong.
 const TAIL: usize = 25;
@@ -138,6 +139,7 @@ fn guest_files(kernel: &Path) -> Result<Vec<Named>> {
     let mut files = parts.files(guest::TESTS, Some(&stock))?;
     files.push(("bin/ward".to_owned(), host::ward()?));
     files.push(vm_test()?);
+    files.extend(repository::files(&host::dir("guests")?)?);
     Ok(files)
 }
 
@@ -173,7 +175,11 @@ fn one(run: &Run, ready: &Ready, only: &[&str]) -> Result<Console> {
     };
     initramfs::tests(&content, &initrd)?;
     disk::nvme(&nvme, &kernel.image, &initrd)?;
-    disk::empty(&virtio)?;
+    match run.disk {
+        Disk::Empty => drop(disk::empty(&virtio)?),
+        Disk::Debian => debian::guest_disk(&ready.small.image, &virtio)?,
+        Disk::Qemu => debian::copy(&debian::disk(&debian::QEMU, &ready.small.image)?, &virtio)?,
+    }
     let mut bootargs = run.bootargs();
     if !only.is_empty() {
         // A host that loses what its guests had has no room for many.

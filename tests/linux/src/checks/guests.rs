@@ -5,8 +5,10 @@
 //! would.
 
 mod counters;
+mod debian;
 mod linux;
 mod process;
+mod qemu;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -21,7 +23,9 @@ use crate::system;
 use process::Process;
 
 pub(crate) use counters::all_back;
+pub(crate) use debian::{debian, disk as debian_disk};
 pub(crate) use linux::{attacked, linux};
+pub(crate) use qemu::{qemu, root as qemu_root};
 
 /// The program.
 const TEST: &str = "/bin/ward-vm-test";

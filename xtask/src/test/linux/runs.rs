@@ -19,12 +19,25 @@ pub(super) struct Run {
     words: &'static str,
     /// The machine.
     pub(super) machine: Machine<'static>,
+    /// What the virtio disk holds.
+    pub(super) disk: Disk,
     /// With Ward's image for tests.
     pub(super) test_image: bool,
     /// Seconds until the run is given up.
     pub(super) limit: u64,
     /// Only with `--long`.
     pub(super) long: bool,
+}
+
+/// What a host's virtio disk holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disk {
+    /// Zeros.
+    Empty,
+    /// A guest's Debian.
+    Debian,
+    /// Debian's QEMU, and all that it needs.
+    Qemu,
 }
 
 /// The tiers that boot a Linux host.
@@ -70,6 +83,7 @@ const fn short(name: &'static str, machine: Machine<'static>) -> Run {
         boots: &["only"],
         words: NO_GUESTS,
         machine,
+        disk: Disk::Empty,
         test_image: false,
         limit: 180,
         long: false,
@@ -158,6 +172,24 @@ pub(super) const RUNS: &[Run] = &[
         machine("cortex-a76", 4, 4096),
         "",
     ),
+    Run {
+        disk: Disk::Qemu,
+        ..guest(
+            "n1-2cpu-guest-qemu",
+            "guest-qemu",
+            machine("neoverse-n1", 2, 2048),
+            "",
+        )
+    },
+    Run {
+        disk: Disk::Debian,
+        ..guest(
+            "n1-2cpu-guest-debian",
+            "guest-debian",
+            machine("neoverse-n1", 2, 1024),
+            "",
+        )
+    },
     Run {
         long: true,
         limit: 3600,
