@@ -31,6 +31,7 @@ protections! {
     "registers-out" "a protected vCPU's registers are not shown",
     "registers-in" "a protected vCPU's registers are not taken from the host",
     "host-fp" "the host gets its own FP registers back after a run",
+    "switch" "a vCPU's system registers come with it, whoever ran on the CPU before",
     "timer" "the guest's deadline is not left in the host's timer",
     "every-cpu" "the host runs behind its stage 2 on every CPU",
     "reuse" "a VM's number is another's when no TLB knows it any more",

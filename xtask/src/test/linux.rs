@@ -53,7 +53,7 @@ fn tier(tier: Tier, tally: &mut Tally, long: bool) -> Result<()> {
     }
     let ready = Ready::make(tier)?;
     for run in chosen {
-        let result = one(run, &ready, &[]).and_then(|console| judge(run, &console, tally));
+        let result = one(run, &ready, What::All).and_then(|console| judge(run, &console, tally));
         if let Err(error) = result {
             tally.fail(run.name, &format!("{error:#}"));
         }
@@ -72,19 +72,25 @@ impl Lacking {
         Ok(Lacking(ready))
     }
 
-    /// Has the host of a run, on this image, do these checks alone. Returns what it printed, and what
-    /// went wrong.
+    /// Has the host of a run, on this image or by itself, do these checks alone. Returns what it
+    /// printed, and what went wrong.
     pub(super) fn run(
         &mut self,
         name: &str,
-        image: &Path,
+        image: Option<&Path>,
         checks: &[&str],
     ) -> Result<(Console, Vec<String>)> {
         let run = RUNS.iter().find(|run| run.name == name);
         let run = run.with_context(|| format!("there is no run {name}"))?;
-        self.0.ward = image.to_path_buf();
-        self.0.test_ward = image.to_path_buf();
-        let console = one(run, &self.0, checks)?;
+        let what = match image {
+            None => What::WithoutWard(checks),
+            Some(image) => {
+                self.0.ward = image.to_path_buf();
+                self.0.test_ward = image.to_path_buf();
+                What::Checks(checks)
+            }
+        };
+        let console = one(run, &self.0, what)?;
         let report = Report::read(&console.lines, run.boots);
         Ok((console, report.wrong))
     }
@@ -148,8 +154,19 @@ fn vm_test() -> Result<Named> {
     Ok(("bin/ward-vm-test".to_owned(), program))
 }
 
-/// One run: its disks and initramfs, and the boot. `only` names the checks to do, if not all.
-fn one(run: &Run, ready: &Ready, only: &[&str]) -> Result<Console> {
+/// What is done of a run.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    /// All of it.
+    All,
+    /// These checks.
+    Checks(&'a [&'a str]),
+    /// These checks, by a kernel with KVM's own protected mode in place of Ward.
+    WithoutWard(&'a [&'a str]),
+}
+
+/// One run: its disks and initramfs, and the boot.
+fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
     let stock;
     let (kernel, spare) = if run.stock {
         stock = kernel::prepare(&Choice::Stock)?;
@@ -181,9 +198,12 @@ fn one(run: &Run, ready: &Ready, only: &[&str]) -> Result<Console> {
         Disk::Qemu => debian::copy(&debian::disk(&debian::QEMU, &ready.small.image)?, &virtio)?,
     }
     let mut bootargs = run.bootargs();
-    if !only.is_empty() {
+    if let What::Checks(checks) | What::WithoutWard(checks) = what {
         // A host that loses what its guests had has no room for many.
-        bootargs = format!("{bootargs} ward.lives=4 ward.only={}", only.join(","));
+        bootargs = format!("{bootargs} ward.lives=4 ward.only={}", checks.join(","));
+    }
+    if let What::WithoutWard(_) = what {
+        bootargs += " kvm-arm.mode=protected";
     }
     let boot = HostBoot {
         machine,
@@ -202,9 +222,11 @@ fn one(run: &Run, ready: &Ready, only: &[&str]) -> Result<Console> {
     };
     let limit = Duration::from_secs(run.limit);
     let mut hopeless = report::Hopeless::default();
-    let console = console::watch_until(&mut boot.command(), Some(limit), false, |line| {
-        hopeless.after(line)
-    })?;
+    let mut qemu = match what {
+        What::WithoutWard(_) => boot.without_ward(),
+        _ => boot.command(),
+    };
+    let console = console::watch_until(&mut qemu, Some(limit), false, |line| hopeless.after(line))?;
     for file in [&initrd, &nvme, &virtio] {
         // Only the console is of use afterwards.
         let _ = fs::remove_file(file);

@@ -30,11 +30,22 @@ const ATTACK: &str = "n1-2cpu-guest-attack";
 const LIFE: &str = "n1-2cpu-guest-life";
 const HOST: &str = "n1-4cpu-attack";
 
+/// Ward is missing as a whole: the same kernel with KVM's own protected mode.
+const WARD: &str = "ward";
+
 /// What is done in any case: the others need it.
 const FIRST: &[&str] = &["kvm", "swap", "attacks-named"];
 
 /// All protections.
 pub(super) const PROTECTIONS: &[Protection] = &[
+    Protection {
+        name: WARD,
+        what: "Ward, in place of KVM's own protected mode",
+        red: &[Red::Alone(
+            ATTACK,
+            &["attack-get-one-reg", "attack-set-one-reg"],
+        )],
+    },
     Protection {
         name: "unmapping",
         what: "what leaves the host is unmapped from it",
@@ -126,38 +137,30 @@ pub(super) const PROTECTIONS: &[Protection] = &[
     Protection {
         name: "filter",
         what: "an exit shows the fields of its row and no others",
-        red: &[
-            Red::Host(ATTACK, &["attack-module-search"]),
-            Red::Suite("suite=guest", &["guest::checks-of-the-guest"]),
-        ],
+        red: &[Red::Suite("suite=guest", &["guest::checks-of-the-guest"])],
     },
     Protection {
         name: "registers-out",
         what: "a protected vCPU's registers are not shown",
         red: &[Red::Host(
             ATTACK,
-            &[
-                "attack-module-search",
-                "attack-get-one-reg",
-                "attack-run-page",
-            ],
+            &["attack-module-search", "attack-run-page"],
         )],
     },
     Protection {
         name: "registers-in",
         what: "a protected vCPU's registers are not taken from the host",
-        red: &[
-            Red::Host(ATTACK, &["attack-set-one-reg"]),
-            Red::Host(HOST, &["attack"]),
-        ],
+        red: &[Red::Host(HOST, &["attack"])],
     },
     Protection {
         name: "host-fp",
         what: "the host gets its own FP registers back after a run",
-        red: &[
-            Red::Host(ATTACK, &["attack-module-search"]),
-            Red::Suite("suite=guest", &["guest::checks-of-the-guest"]),
-        ],
+        red: &[Red::Suite("suite=guest", &["guest::checks-of-the-guest"])],
+    },
+    Protection {
+        name: "switch",
+        what: "a vCPU's system registers come with it, whoever ran on the CPU before",
+        red: &[Red::Host(LIFE, &["load-many", "load-migrate"])],
     },
     Protection {
         name: "timer",
@@ -180,7 +183,7 @@ pub(super) const PROTECTIONS: &[Protection] = &[
     Protection {
         name: "vmid",
         what: "each VM has a VMID of its own",
-        red: &[Red::Host(LIFE, &["load-many", "load-migrate"])],
+        red: &[Red::Model("lockstep", &["lockstep"])],
     },
     Protection {
         name: "one-manifest",
@@ -209,6 +212,8 @@ pub(super) const PROTECTIONS: &[Protection] = &[
 
 /// Tests that must fail.
 enum Red {
+    /// Checks of a run, by a host that is alone on its machine.
+    Alone(&'static str, &'static [&'static str]),
     /// Checks of a run of the tiers `linux` and `guest`.
     Host(&'static str, &'static [&'static str]),
     /// Tests of the EL1 test host: its boot argument, and their names.
@@ -219,19 +224,21 @@ enum Red {
 
 impl Red {
     fn tests(&self) -> &'static [&'static str] {
-        let (Red::Host(_, tests) | Red::Suite(_, tests) | Red::Model(_, tests)) = self;
+        use Red::{Alone, Host, Model, Suite};
+        let (Alone(_, tests) | Host(_, tests) | Suite(_, tests) | Model(_, tests)) = self;
         tests
     }
 
     /// For the name of a log.
     fn file(&self) -> &'static str {
-        let (Red::Host(name, _) | Red::Suite(name, _) | Red::Model(name, _)) = self;
+        use Red::{Alone, Host, Model, Suite};
+        let (Alone(name, _) | Host(name, _) | Suite(name, _) | Model(name, _)) = self;
         name
     }
 
     fn place(&self) -> String {
         match self {
-            Red::Host(run, _) => format!("the run {run}"),
+            Red::Alone(run, _) | Red::Host(run, _) => format!("the run {run}"),
             Red::Suite(suite, _) => format!("the test host's {suite}"),
             Red::Model(file, _) => format!("tests/tests/{file}.rs"),
         }
@@ -245,7 +252,9 @@ pub(super) fn run(protections: &[&Protection], tally: &mut Tally) -> Result<()> 
     for protection in protections {
         let name = protection.name;
         say(&format!("without {name}: {}", protection.what));
-        images.ward = image::build_without(name)?;
+        if name != WARD {
+            images.ward = image::build_without(name)?;
+        }
         for red in protection.red {
             match protection.wrong(red, &images, &mut hosts) {
                 Ok(wrong) => protection.missed(red, &wrong, tally),
@@ -265,13 +274,14 @@ impl Protection {
         hosts: &mut Option<Lacking>,
     ) -> Result<Vec<String>> {
         let (console, wrong) = match red {
-            Red::Host(run, checks) => {
+            Red::Alone(run, checks) | Red::Host(run, checks) => {
+                let image = (self.name != WARD).then_some(&*images.ward);
                 let hosts = match hosts {
                     Some(hosts) => hosts,
                     none => none.insert(Lacking::make()?),
                 };
                 let checks = [FIRST, checks].concat();
-                let (console, wrong) = hosts.run(run, &images.ward, &checks)?;
+                let (console, wrong) = hosts.run(run, image, &checks)?;
                 // Each has its boot's name in front.
                 let bare = |line: String| match line.split_once("::") {
                     Some((_, rest)) => rest.to_owned(),
@@ -289,7 +299,7 @@ impl Protection {
         let log = console.keep(&format!("without-{}-{}", self.name, red.file()))?;
         println!("{}: console in {log}", red.place());
         let says = format!("built without the protection {}", self.name);
-        if !console.lines.iter().any(|line| line.contains(&says)) {
+        if self.name != WARD && !console.lines.iter().any(|line| line.contains(&says)) {
             bail!("the image does not say on its console what it lacks ({log})");
         }
         Ok(wrong)
@@ -352,11 +362,25 @@ mod tests {
 
     #[test]
     fn the_switches_are_those_that_the_code_has() {
-        let ours: Vec<(&str, &str)> = PROTECTIONS.iter().map(|one| (one.name, one.what)).collect();
+        let switches = PROTECTIONS.iter().filter(|one| one.name != WARD);
+        let ours: Vec<(&str, &str)> = switches.map(|one| (one.name, one.what)).collect();
         assert_eq!(ours, hyp_core::without::PROTECTIONS);
         let lints = include_str!("../../../Cargo.toml");
         for (name, _) in ours {
             assert!(lints.contains(&format!("\"{name}\"")), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_manual_has_the_same_table() {
+        let manual = include_str!("../../../docs/testing.md");
+        for one in PROTECTIONS {
+            let start = format!("| `{}` | {} | ", one.name, one.what);
+            let row = manual.lines().find(|line| line.starts_with(&start));
+            let row = row.unwrap_or_else(|| panic!("no row {start}"));
+            for test in one.red.iter().flat_map(Red::tests) {
+                assert!(row.contains(&format!("`{test}`")), "{start}{test}");
+            }
         }
     }
 
@@ -367,7 +391,7 @@ mod tests {
         for one in PROTECTIONS {
             assert!(!one.red.is_empty(), "{}", one.name);
             for red in one.red {
-                let Red::Host(run, checks) = red else {
+                let (Red::Host(run, checks) | Red::Alone(run, checks)) = red else {
                     continue;
                 };
                 assert!(runs.contains(&format!("\"{run}\"")), "{run}");

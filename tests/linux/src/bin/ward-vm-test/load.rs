@@ -26,19 +26,32 @@ pub(crate) fn run(name: &str) -> Result<()> {
     }
 }
 
-/// Eight protected guests at once; each keeps its own secrets.
+/// Eight protected guests at once; each keeps its own secrets, and sees nobody else's.
 fn many() -> Result<()> {
+    const EACH: u64 = 16;
     let guests: Vec<Guest> = (0..8)
         .map(|_| Guest::start(Config::PROTECTED))
         .collect::<Result<_>>()?;
+    // Their own, at places where the others have none.
+    let own = |n: usize| {
+        guest::pages(8 * EACH)
+            .skip(n * EACH as usize)
+            .take(EACH as usize)
+    };
     for _ in 0..3 {
         thread::scope(|scope| {
             let works: Vec<_> = guests
                 .iter()
-                .map(|guest| {
-                    scope.spawn(|| {
-                        guest::pages(16).try_for_each(|page| guest.hide(page))?;
-                        guest::pages(16).try_for_each(|page| guest.intact(page))
+                .enumerate()
+                .map(|(n, guest)| {
+                    scope.spawn(move || {
+                        own(n).try_for_each(|page| guest.hide(page))?;
+                        own(n).try_for_each(|page| guest.intact(page))?;
+                        own((n + 1) % 8).try_for_each(|page| {
+                            let word = guest.ask(0, mode::READ, page)?;
+                            ensure!(word == 0, "guest {n} sees {word:#x} of another's");
+                            Ok(())
+                        })
                     })
                 })
                 .collect();
