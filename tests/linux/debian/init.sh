@@ -27,6 +27,8 @@ network() {
 }
 
 leave() {
+    # A machine that is switched off does not wait for its UART; a change of its settings does.
+    stty --file=/dev/console sane
     sync
     mount -o remount,ro /
     echo "$1" > /proc/sysrq-trigger

@@ -292,6 +292,24 @@ const GUEST_LINUX: &[Boot] = &[Boot {
     end: End::PowerOff,
 }];
 
+/// What `ward run` does when not all is well, and its other ways to a guest.
+const GUEST_RUN: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[&[
+        KVM,
+        // First: it looks for the first guest in Ward's log.
+        check("run-log-follow", guests::run::log_follow),
+        check("run-locked-memory", guests::run::memlock),
+        check("run-panic", guests::run::panics),
+        check("run-disks", guests::run::disks),
+        check("run-pty", guests::run::pty),
+        check("run-second-signal", guests::run::second_signal),
+        ALL_BACK,
+        QUIET,
+    ]],
+    end: End::PowerOff,
+}];
+
 /// Debian in a protected guest.
 const GUEST_DEBIAN: &[Boot] = &[Boot {
     name: "only",
@@ -330,6 +348,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         Some("guest-attack") => GUEST_ATTACK,
         Some("guest-life") => GUEST_LIFE,
         Some("guest-linux") => GUEST_LINUX,
+        Some("guest-run") => GUEST_RUN,
         Some("guest-debian") => GUEST_DEBIAN,
         Some("guest-qemu") => GUEST_QEMU,
         Some("demo") => DEMO,

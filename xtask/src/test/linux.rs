@@ -182,13 +182,15 @@ fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
     let dir = host::dir("test")?;
     let file = |kind: &str| dir.join(format!("{}.{kind}", run.name));
     let (initrd, nvme, virtio) = (file("initramfs"), file("nvme"), file("virtio"));
+    let wanted = |(name, _): &&Named| guest::wanted(run.scenario, name);
+    let files: Vec<Named> = ready.guests.iter().filter(wanted).cloned().collect();
     let content = Tests {
         program: &ready.program,
         busybox: &ready.busybox,
         modules: &kernel.modules,
         spare,
         bundle: &ready.bundle,
-        files: &ready.guests,
+        files: &files,
     };
     initramfs::tests(&content, &initrd)?;
     disk::nvme(&nvme, &kernel.image, &initrd)?;

@@ -9,6 +9,7 @@ mod debian;
 mod linux;
 mod process;
 mod qemu;
+pub(crate) mod run;
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -172,6 +172,12 @@ pub(super) const RUNS: &[Run] = &[
         machine("cortex-a76", 4, 4096),
         "",
     ),
+    guest(
+        "n1-2cpu-guest-run",
+        "guest-run",
+        machine("neoverse-n1", 2, 1024),
+        "",
+    ),
     Run {
         disk: Disk::Qemu,
         ..guest(
