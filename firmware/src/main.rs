@@ -6,7 +6,13 @@
 
 #[cfg(target_os = "none")]
 mod bare {
+    use hyp_core::without::WITHOUT;
     use hyp_el2::boot::{self, Build};
+
+    const _: () = assert!(
+        WITHOUT.is_none() || cfg!(ward_test),
+        "only an image for tests may lack a protection"
+    );
 
     static BUILD: Build = Build {
         version: env!("CARGO_PKG_VERSION"),

@@ -9,8 +9,15 @@ use crate::vm::{Destroyed, Leaves, PROT_WRITE, Verified};
 use crate::ward::Ward;
 use core::sync::atomic::Ordering::Relaxed;
 
-/// `x0..x7` of a call and of its answer.
+/// `x0..x7` of a call and of its answer. What is no result stays what the caller had: from SMCCC
+/// 1.1 on, callers count on it for `x4` and up (DEN0028 2.6).
 pub type Registers = [u64; 8];
+
+/// The results of all calls but one, `x0` to `x3`.
+fn answer(registers: &mut Registers, results: [u64; 4]) {
+    let [x0, x1, x2, x3, ..] = registers;
+    [*x0, *x1, *x2, *x3] = results;
+}
 
 /// A call that was carried out: `x0` and `x1`.
 struct Answer {
@@ -47,7 +54,7 @@ impl<M: Machine> Ward<M> {
             self.stats.calls.fetch_add(1, Relaxed);
             let order = &mut Order::top();
             match self.vcpu_run(order, a, b) {
-                Ok(reason) => *registers = [0, reason, 0, 0, 0, 0, 0, 0],
+                Ok(reason) => answer(registers, [0, reason, 0, 0]),
                 Err(error) => self.refuse(order, error, registers),
             }
         } else {
@@ -73,7 +80,7 @@ impl<M: Machine> Ward<M> {
         };
         match result {
             Ok(Answer { status, value }) => {
-                *registers = [status as u64, value, 0, 0, 0, 0, 0, 0];
+                answer(registers, [status as u64, value, 0, 0]);
             }
             Err(error) => self.refuse(order, error, registers),
         }
@@ -86,7 +93,7 @@ impl<M: Machine> Ward<M> {
         // Which pool to fill: the host's is looked at first.
         let host_pool =
             error == Error::NoMemory && self.memory.lock(order).0.check_tables(For::Vm).is_err();
-        *registers = [error.code() as u64, host_pool.into(), 0, 0, 0, 0, 0, 0];
+        answer(registers, [error.code() as u64, host_pool.into(), 0, 0]);
     }
 
     fn dispatch(
@@ -195,7 +202,7 @@ impl<M: Machine> Ward<M> {
         }
     }
 
-    /// [`Call::LogRead`]: x1 is the next cursor, x2 the bytes, x3 on have them.
+    /// [`Call::LogRead`]: x1 is the next cursor, x2 the bytes, x3 to x7 have them.
     fn log_read(&self, order: &mut Order<'_, level::Top>, cursor: u64, registers: &mut Registers) {
         let chunk = self.log.lock(order).0.read(cursor);
         *registers = [0, chunk.next, chunk.len as u64, 0, 0, 0, 0, 0];
@@ -213,13 +220,13 @@ fn discovery(registers: &mut Registers) -> bool {
     let Ok(function) = u32::try_from(registers[0]) else {
         return false;
     };
-    let [a, b, c, d] = match function {
+    let results = match function {
         smccc::SMCCC_ARCH_FEATURES => [smccc::NOT_SUPPORTED, 0, 0, 0],
         _ => match crate::smc::discovery(function) {
             Some(answer) => answer,
             None => return false,
         },
     };
-    *registers = [a, b, c, d, 0, 0, 0, 0];
+    answer(registers, results);
     true
 }

@@ -53,6 +53,7 @@ pub mod vcpu;
 pub mod verify;
 pub mod vm;
 pub mod ward;
+pub mod without;
 
 #[cfg(test)]
 extern crate std;

@@ -31,6 +31,7 @@ use hyp_core::memory::{FrameWord, Range, Ranges};
 use hyp_core::stage2::Geometry;
 use hyp_core::vcpu::context::RESET_PSTATE;
 use hyp_core::vm::VmSlot;
+use hyp_core::without::{MARK, WITHOUT};
 
 const BLOCK: u64 = 2 << 20;
 
@@ -153,6 +154,9 @@ pub fn main(dtb: u64, build: &Build) -> ! {
         "Ward {} at {span}, sha256 {digest}",
         build.version
     ));
+    if let Some(name) = WITHOUT {
+        glue::say(format_args!("{MARK}{name}"));
+    }
     crash::record::take(|line| glue::say(format_args!("last boot: {line}")));
     let fatal = match start(fdt, dtb, build) {
         Ok(never) => match never {},

@@ -104,12 +104,16 @@ pub fn load(context: &mut Context, params: &RunParams) {
     set_stage2(vttbr(params.stage2), cpu);
     let vcpu = VcpuId::from_affinity(params.mpidr & 0xffff).map_or(0, |id| u32::from(id.0));
     let runs = u32::from(params.stage2.vm.0) << 16 | 1 << 8 | vcpu;
-    if cpu.last_guest.load(Ordering::Relaxed) != runs {
+    let last = cpu.last_guest.load(Ordering::Relaxed);
+    let left_out = cfg!(ward_without = "switch") && last != 0 && last != runs;
+    if last != runs {
         cpu.last_guest.store(runs, Ordering::Relaxed);
         forget_other_vcpus();
     }
     host.controls = traps::guest(params, cpu);
-    sysregs::restore(&context.sys, pauth);
+    if !left_out {
+        sysregs::restore(&context.sys, pauth);
+    }
     timer::load(context, params);
     gic::load(&context.gic, features);
     traps::close_fp(cpu);
@@ -217,8 +221,10 @@ pub fn unload(context: &mut Context, _params: &RunParams) {
         host.fp_is_out = false;
         // SAFETY: `context.fp` is room for a whole FP state.
         unsafe { ward_fp_save(&mut context.fp) };
-        // SAFETY: `host.fp` is what `take_fp` saved.
-        unsafe { ward_fp_restore(&host.fp) };
+        if !cfg!(ward_without = "host-fp") {
+            // SAFETY: `host.fp` is what `take_fp` saved.
+            unsafe { ward_fp_restore(&host.fp) };
+        }
     } else {
         traps::open_fp(cpu);
     }

@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 /* What a host checks first */
-#define WARD_ABI_VERSION                 0x10001
+#define WARD_ABI_VERSION                 0x10002
 #define WARD_UID_0                       0x64726157
 #define WARD_UID_1                       0x4b9c51f0
 #define WARD_UID_2                       0x2f6ea2b3
@@ -66,6 +66,7 @@
 #define WARD_ERR_UNTRUSTED_KEY           (-12)
 #define WARD_ERR_BAD_DIGEST              (-13)
 #define WARD_ERR_NO_NUMBER               (-14)
+#define WARD_ERR_DEVICE_LOST             (-15)
 
 /* Reasons for which a run returns */
 #define WARD_EXIT_IRQ                    0

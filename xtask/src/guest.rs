@@ -26,6 +26,10 @@ pub(crate) struct Guest {
     normal: bool,
     /// Debian's kernel instead of the project's.
     stock: bool,
+    /// Starts from its disk, without a RAM disk.
+    from_disk: bool,
+    /// The scenario of tests/linux that has it.
+    scenario: &'static str,
 }
 
 /// What a guest with the disk and the network of the tests looks at.
@@ -43,6 +47,25 @@ const fn guest(name: &'static str, cpus: u32, memory: u32, words: &'static str) 
         words,
         normal: false,
         stock: false,
+        from_disk: false,
+        scenario: "guest-linux",
+    }
+}
+
+/// One with which `ward run` itself is tried.
+const fn tried(name: &'static str, words: &'static str) -> Guest {
+    Guest {
+        scenario: "guest-run",
+        ..guest(name, 1, 128, words)
+    }
+}
+
+/// A guest that starts from [`crate::debian::SYSTEM`].
+const fn debian(words: &'static str) -> Guest {
+    Guest {
+        from_disk: true,
+        scenario: "guest-debian",
+        ..guest("debian", 2, 512, words)
     }
 }
 
@@ -65,6 +88,17 @@ pub(crate) const TESTS: &[Guest] = &[
         stock: true,
         ..guest("stock-normal", 2, 512, DEVICES)
     },
+    tried("boot", "ward.scenario=boot"),
+    tried("panic", "ward.scenario=check ward.panic=1"),
+    tried(
+        "disks",
+        "ward.scenario=check ward.protected=1 ward.readonly=vda ward.fails=vdb",
+    ),
+    tried("shell", "ward.scenario=shell"),
+    debian(
+        "root=/dev/vda rw init=/usr/local/sbin/ward-guest ward.scenario=check \
+         ward.net=10.77.0.1 ward.address=10.77.0.2",
+    ),
     guest("hold", 2, 256, "ward.scenario=hold"),
 ];
 
@@ -75,6 +109,11 @@ pub(crate) const DEMO: &[Guest] = &[
 ];
 /// The guest of `cargo xtask run`.
 pub(crate) const RUN: Guest = guest("guest", 2, 256, "ward.scenario=shell");
+/// The one of `cargo xtask run --debian`.
+pub(crate) const RUN_DEBIAN: Guest = debian(
+    "root=/dev/vda rw init=/usr/local/sbin/ward-guest ward.scenario=shell \
+     ward.net=10.77.0.1 ward.address=10.77.0.2",
+);
 
 impl Guest {
     /// Its kernel's command line. The console's device is in its tree.
@@ -113,9 +152,9 @@ impl Parts {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let key = owner_key()?;
         say(&format!("signing the guest {}", guest.name));
+        let initrd = (!guest.from_disk).then(|| ("--initrd", text(&self.initrd)));
         let options = [
             ("--kernel", text(&self.kernel)),
-            ("--initrd", text(&self.initrd)),
             ("--append", guest.append()),
             ("--cpus", guest.cpus.to_string()),
             ("--memory", format!("{}M", guest.memory)),
@@ -124,7 +163,7 @@ impl Parts {
             ("--out", text(&out)),
         ];
         let mut words = vec!["bundle"];
-        for (name, value) in &options {
+        for (name, value) in initrd.iter().chain(&options) {
             words.extend([name, value.as_str()]);
         }
         ward(&words)?;
@@ -180,6 +219,21 @@ impl Parts {
     }
 }
 
+/// Whether a host that does that scenario of [`TESTS`] has use for a file of theirs. RAM disks of hosts
+/// would be large otherwise.
+pub(crate) fn wanted(scenario: &str, file: &str) -> bool {
+    let Some(file) = file.strip_prefix("guests/") else {
+        return true;
+    };
+    TESTS.iter().any(|guest| {
+        // QEMU has the normal ones of `ward run`.
+        let there = guest.scenario == scenario || guest.normal && scenario == "guest-qemu";
+        let kernel = if guest.stock { "stock-" } else { "own-" };
+        let own = file.strip_suffix(".ward").or(file.strip_suffix(".args"));
+        there && (own == Some(guest.name) || guest.normal && file.starts_with(kernel))
+    })
+}
+
 /// Debian's kernel as a guest's, with the modules that a guest's devices need.
 pub(crate) struct Stock(Parts);
 
@@ -203,11 +257,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_host_has_the_files_of_its_guests() {
+        let has = |scenario, file: &str| wanted(scenario, &format!("guests/{file}"));
+        for file in ["c1m128.ward", "normal.args", "own-Image", "stock-Image"] {
+            assert!(has("guest-linux", file), "{file}");
+            assert!(!has("guest-attack", file), "{file}");
+        }
+        assert!(has("guest-debian", "debian.ward") && !has("guest-debian", "hold.ward"));
+        assert!(has("guest-qemu", "stock-normal.args") && has("guest-qemu", "stock-initramfs"));
+        assert!(!has("guest-qemu", "c1m128.ward"));
+        assert!(wanted("guest-attack", "bin/ward"));
+    }
+
+    #[test]
     fn names_are_unique_and_the_host_tries_each() {
-        let scenario = include_str!("../../tests/linux/src/scenario.rs");
+        let scenario = concat!(
+            include_str!("../../tests/linux/src/scenario.rs"),
+            include_str!("../../tests/linux/src/checks/guests/run.rs")
+        );
         for (index, guest) in TESTS.iter().enumerate() {
             assert!(TESTS[..index].iter().all(|other| other.name != guest.name));
-            let check = format!("\"guest-{}\"", guest.name);
+            let check = match guest.scenario {
+                "guest-run" => format!("bundle(\"{}\")", guest.name),
+                _ => format!("\"guest-{}\"", guest.name),
+            };
             assert!(guest.name == "hold" || scenario.contains(&check), "{check}");
         }
     }

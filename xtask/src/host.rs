@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::debian;
 use crate::guest::{self, Parts};
 use crate::image::{self, ImageArgs, Images, check_bootargs};
 use crate::initramfs::Named;
@@ -32,11 +33,14 @@ Examples:
   cargo xtask run --kernel stock                    Debian's own arm64 kernel, unpacked, not installed
   cargo xtask run --kernel ~/linux/arch/arm64/boot/Image
   cargo xtask run --cpus 8 --memory 16384 --cpu max
+  cargo xtask run --debian                          with a Debian for a protected guest, on the virtio disk
   cargo xtask run --append 'loglevel=3 maxcpus=1'
   cargo xtask run --debug                           wait for gdb, and print how to attach
 
 In the shell `ward run /guest.ward` starts a protected guest, signed with this workspace's key, and
 `ward-vm-test` attacks guests (`ward-vm-test attack list`). Debian's kernel has no KVM for Ward.
+With --debian there is one more guest, a small Debian with apt:
+`ward run /debian.ward --disk /dev/vda --net tap=tap0`.
 
 The machine has GICv3 with ITS, an NVMe disk, and a disk and a network card by virtio-pci. Both
 disks are scratch files in target/ward/linux/run and keep what is written to them. Leave with
@@ -58,6 +62,9 @@ pub(crate) struct RunArgs {
     /// More words for the kernel's command line
     #[arg(long, default_value = "", value_name = "WORDS")]
     append: String,
+    /// Have a Debian on the virtio disk, and a signed guest that starts from it
+    #[arg(long)]
+    debian: bool,
     /// Build Ward without optimisation, stop before the first instruction, and wait for gdb
     #[arg(long)]
     debug: bool,
@@ -81,7 +88,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
             modules.push(linux::modules::build(small, name)?);
         }
     }
-    let files = tools(&kernel, &images)?;
+    let mut files = tools(&kernel, &images)?;
+    let virtio = if args.debian {
+        let bundle = Parts::make(&kernel.image)?.bundle(&guest::RUN_DEBIAN)?;
+        files.push(("debian.ward".to_owned(), bundle));
+        let file = dir.join("debian.img");
+        if !file.exists() {
+            debian::guest_disk(&kernel.image, &file)?;
+        }
+        file
+    } else {
+        disk(&dir.join("virtio.img"))?
+    };
     initramfs::shell(&stock::busybox()?, &modules, &files, &initrd)?;
     let bootargs = format!("console=ttyAMA0 {}", args.append);
     let boot = HostBoot {
@@ -96,7 +114,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         initrd: &initrd,
         bootargs: bootargs.trim_end(),
         nvme: &disk(&dir.join("nvme.img"))?,
-        virtio: &disk(&dir.join("virtio.img"))?,
+        virtio: &virtio,
         console: Reader::Person,
         wait_for_gdb: args.debug,
     };

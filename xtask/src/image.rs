@@ -16,7 +16,7 @@ use clap::Args;
 pub(crate) use append::{Payload, PayloadArgs, check_bootargs};
 pub(crate) use checks::load_address;
 pub(crate) use elf::Sizes;
-pub(crate) use test_image::build as build_test;
+pub(crate) use test_image::{build as build_test, build_without};
 pub(crate) use unpack::kernel_file;
 
 use crate::run::{cargo, say};

@@ -26,7 +26,18 @@ impl Archive {
     fn new() -> Result<Self> {
         let mut archive = Archive::default();
         for dir in [
-            "dev", "proc", "sys", "tmp", "bin", "etc", "root", "run", "guests", MODULES,
+            "dev",
+            "proc",
+            "sys",
+            "tmp",
+            "bin",
+            "etc",
+            "root",
+            "run",
+            "mnt",
+            "guests",
+            "repository",
+            MODULES,
         ] {
             archive.add(dir, ModeFileType::Directory, 0o755, (0, 0), &[])?;
         }

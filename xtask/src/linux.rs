@@ -7,7 +7,7 @@
 
 pub(crate) mod apt;
 mod build;
-mod cache;
+pub(crate) mod cache;
 mod kit;
 pub(crate) mod modules;
 mod source;

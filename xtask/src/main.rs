@@ -6,6 +6,7 @@
 mod abi;
 mod bench;
 mod cli;
+mod debian;
 mod demo;
 mod guest;
 mod host;

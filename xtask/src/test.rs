@@ -8,13 +8,14 @@ mod payloads;
 mod suite;
 mod tally;
 mod tiers;
+mod without;
 
 pub(crate) use linux::report;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{run::say, setup};
@@ -30,8 +31,9 @@ Examples:
   cargo xtask test --tier unit --tier qemu  two of them
   cargo xtask test --long                   long runs: a million lock-step calls, all machines
   WARD_RUN=dma-a76-2cpu cargo xtask test --tier dma   one machine
-  WARD_SWITCH=stale-smmu cargo xtask test --tier dma  do its tests miss a protection?
   cargo xtask test --allow-missing miri     go on without a nightly toolchain
+  cargo xtask test --list-protections       what Ward can be built without, to see tests fail
+  cargo xtask test --without zeroing        do the tests of this protection miss it?
 
 A failing tier does not keep the others from running. The last line is
 `N passed, M failed`; the exit status is 1 when something failed.")]
@@ -48,6 +50,13 @@ pub(crate) struct TestArgs {
     /// Leave this tier out, and say so, when its tool cannot be had
     #[arg(long, value_name = "TIER", value_parser = ["miri"])]
     allow_missing: Vec<String>,
+    /// Build Ward without this protection, and have those tests run, of the tiers linux, guest
+    /// and dma, that must fail then (may be repeated)
+    #[arg(long, value_name = "NAME", value_parser = protection, conflicts_with = "long")]
+    without: Vec<String>,
+    /// List the protections that --without takes, with the tests that miss each, and stop
+    #[arg(long)]
+    list_protections: bool,
 }
 
 /// Does `cargo xtask test`. Failures are reported here, because the last line must be the count.
@@ -57,6 +66,13 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
             .iter()
             .for_each(|tier| println!("{:12} {}", tier.name, tier.what));
         return Ok(ExitCode::SUCCESS);
+    }
+    if args.list_protections {
+        without::list();
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.without.is_empty() {
+        return without(args);
     }
     let chosen =
         |tier: &&Tier| args.tiers.is_empty() || args.tiers.iter().any(|name| name == tier.name);
@@ -80,15 +96,35 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         }
         total.add(run_tier(tier, args.long));
     }
+    Ok(end(&total))
+}
+
+/// Does `--without`: what must fail has to.
+fn without(args: &TestArgs) -> Result<ExitCode> {
+    if let Some(tier) = args.tiers.iter().find(|tier| *tier != "guest") {
+        bail!("--without is about the tier guest, not {tier}: leave --tier {tier} out");
+    }
+    setup::ensure(setup::Scope::Host)?;
+    let mut total = Tally::default();
+    let named = |one: &&without::Protection| args.without.iter().any(|name| name == one.name);
+    let chosen: Vec<_> = without::PROTECTIONS.iter().filter(named).collect();
+    if let Err(error) = without::run(&chosen, &mut total) {
+        total.fail("without", &format!("{error:#}"));
+    }
+    Ok(end(&total))
+}
+
+/// The last lines, and the exit status.
+fn end(total: &Tally) -> ExitCode {
     for failure in &total.failed {
         println!("FAILED {failure}");
     }
     println!("{} passed, {} failed", total.passed, total.failed.len());
-    Ok(if total.failed.is_empty() {
+    if total.failed.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 fn run_tier(tier: &Tier, long: bool) -> Tally {
@@ -136,5 +172,15 @@ fn tier_name(name: &str) -> Result<String, String> {
         Ok(name.to_owned())
     } else {
         Err(format!("the tiers are {}", names.join(", ")))
+    }
+}
+
+fn protection(name: &str) -> Result<String, String> {
+    let names = || without::PROTECTIONS.iter().map(|one| one.name);
+    if names().any(|known| known == name) {
+        Ok(name.to_owned())
+    } else {
+        let names: Vec<&str> = names().collect();
+        Err(format!("the protections are {}", names.join(", ")))
     }
 }

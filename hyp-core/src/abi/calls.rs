@@ -2,7 +2,8 @@
 //!
 //! HVC64 under the SMC Calling Convention 1.2 (DEN0028), vendor-hypervisor range. `x0` holds
 //! [`Call::function_id`], `x1..x6` the arguments; on return `x0` holds 0, [`AGAIN`](super::error::AGAIN)
-//! or an [`Error`](super::Error), `x1..x7` the results (0 where none is named), all else is kept.
+//! or an [`Error`](super::Error), `x1..x3` the results (0 where none is named; of a log read up to
+//! `x7`), all else is kept.
 
 /// One row of the table: what the manual and the C header print of a call.
 #[derive(Clone, Copy, Debug)]

@@ -108,6 +108,9 @@ impl<M: Machine> Memory<M> {
 
     /// Removes what the host maps at these frames; a part that is not mapped stays so.
     pub(super) fn unmap_host(&mut self, machine: &M, first: Pfn, size: Size) {
+        if cfg!(ward_without = "unmapping") {
+            return;
+        }
         let ipa = Ipa::identity(first);
         match self.host.can_unmap(machine, self.pool.len(), ipa, size) {
             Ok(_) => {

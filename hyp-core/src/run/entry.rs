@@ -1,16 +1,14 @@
 //! The two ends of a run: out of the record and back.
 
 use super::{Begun, Running, Vcpu};
-use crate::abi::run::{
-    Exit, Gic, IN_OFFSET, OUT_OFFSET, REGS_OFFSET, Request, RunIn, RunOut, exit, in_flags,
-};
+use crate::abi::run::{Exit, Gic, IN_OFFSET, OUT_OFFSET, Request, RunIn, RunOut, exit, in_flags};
 use crate::abi::{Error, MAX_LIST_REGISTERS};
 use crate::addr::Pfn;
 use crate::lock::{Order, level};
 use crate::machine::{Machine, RunParams};
-use crate::vcpu::context::{Context, WINDOW_WORDS};
+use crate::vcpu::context::Context;
 use crate::vcpu::pending::{self, Pending};
-use crate::vcpu::{HCR_REQUEST, HCR_VSE, exit as disclosure, gic, window};
+use crate::vcpu::{HCR_REQUEST, HCR_VSE, exit as disclosure, gic};
 use crate::vm::{Power, Slot, State};
 use crate::ward::Ward;
 use core::mem::offset_of;
@@ -78,9 +76,10 @@ impl<M: Machine> Ward<M> {
             self.write_off(frames.run, reason, vse);
             return Ok(Begun::Off(reason));
         }
-        let dirty = !protected && request.flags & in_flags::REGS_DIRTY != 0;
-        let window = if dirty {
-            Some(self.read_window(frames.run)?)
+        let own = protected && !cfg!(ward_without = "registers-in");
+        let dirty = !own && request.flags & in_flags::REGS_DIRTY != 0;
+        let pstate = if dirty {
+            Some(self.read_pstate(frames.run)?)
         } else {
             None
         };
@@ -94,15 +93,17 @@ impl<M: Machine> Ward<M> {
             };
             *power = Power::On;
         }
-        if let Some(window) = window {
-            vcpu.context.set_window(&window);
+        if let Some(pstate) = pstate {
+            self.take_window(frames.run, &mut vcpu.context);
+            vcpu.context.pstate = pstate;
             vcpu.pending = Pending::Nothing;
         } else if !protected && request.flags & in_flags::RETRY != 0 {
             vcpu.pending = Pending::Nothing;
         }
         if vcpu.pending != Pending::Nothing {
-            let left = core::mem::take(&mut vcpu.pending);
-            pending::complete(&mut vcpu.context, left, request.value, request.flags);
+            let Vcpu { context, pending } = &mut *vcpu;
+            pending::complete(context, pending, request.value, request.flags);
+            *pending = Pending::Nothing;
         }
         let gic = &mut vcpu.context.gic;
         let hardware = gic::Hardware {
@@ -142,7 +143,7 @@ impl<M: Machine> Ward<M> {
             ..
         } = running;
         let out = out.as_ref().expect("what ended the run said why");
-        if !params.protected {
+        if !params.protected || cfg!(ward_without = "registers-out") {
             self.show_exit(frames.run, &vcpu.context, out.reason, lazy);
         }
         self.write_out(frames.run, out, params.protected, &vcpu.context.gic, vse);
@@ -168,14 +169,6 @@ impl<M: Machine> Ward<M> {
     fn read_gic(&self, page: Pfn, offset: usize, words: &mut [u64]) {
         let at = IN_OFFSET + (offset_of!(RunIn, gic) + offset) as u64;
         self.machine.read_host_words(page, at, words);
-    }
-
-    /// A normal VM's registers as its host wants them.
-    fn read_window(&self, page: Pfn) -> Result<[u64; WINDOW_WORDS], Error> {
-        let mut words = [0; WINDOW_WORDS];
-        self.machine.read_host_words(page, REGS_OFFSET, &mut words);
-        window::check(&words)?;
-        Ok(words)
     }
 
     /// The syndrome of the SError that the host asks for, as far as `VSESR_EL2` has it (DDI 0487

@@ -6,6 +6,7 @@ use crate::addr::Pfn;
 use crate::lock::{Order, level};
 use crate::machine::Machine;
 use crate::vcpu::context::{Context, SysReg};
+use crate::vcpu::window;
 use crate::vm::{Slot, State};
 use crate::ward::Ward;
 
@@ -30,8 +31,10 @@ impl<M: Machine> Ward<M> {
             return Err(Error::InvalidArgument);
         }
         self.with_vm(order, vm, |vm, _| {
-            vm.require_normal()?;
-            vm.require(&[State::Ready, State::PowerOff])?;
+            if !cfg!(ward_without = "registers-out") {
+                vm.require_normal()?;
+                vm.require(&[State::Ready, State::PowerOff])?;
+            }
             let (vcpu, page) = match vm.slot_mut(vcpu) {
                 None | Some((Slot::Empty, _)) => return Err(Error::NotFound),
                 Some((Slot::Active(_), _)) => return Err(Error::Busy),
@@ -64,6 +67,25 @@ impl<M: Machine> Ward<M> {
             .write_host_words(page, at(32), &[context.pc, context.pstate]);
         self.machine
             .write_host_words(page, at(34 + SysReg::CntvCtl as usize), &timer);
+    }
+
+    /// The PSTATE that a normal VM's host wants. It is read here and not again.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for one that a vCPU cannot have.
+    pub(super) fn read_pstate(&self, page: Pfn) -> Result<u64, Error> {
+        let mut word = [0];
+        self.machine.read_host_words(page, at(33), &mut word);
+        window::pstate(word[0])
+    }
+
+    /// The registers become what the window says, all but PSTATE.
+    pub(super) fn take_window(&self, page: Pfn, context: &mut Context) {
+        let mut head = [0; 2];
+        self.machine.read_host_words(page, at(0), &mut context.x);
+        self.machine.read_host_words(page, at(31), &mut head);
+        self.machine.read_host_words(page, at(34), &mut context.sys);
+        [context.sp_el0, context.pc] = head;
     }
 
     fn show_window(&self, page: Pfn, context: &Context) {

@@ -64,7 +64,7 @@ impl Pending {
 
     /// The exception the guest takes under these [`in_flags`]. An abort only answers an access
     /// to memory or a device, an UNDEF only a trapped instruction; other flags do nothing.
-    const fn refusal(self, flags: u64) -> Option<Kind> {
+    const fn refusal(&self, flags: u64) -> Option<Kind> {
         let abort = flags & in_flags::INJECT_ABORT != 0;
         let undefined = flags & in_flags::INJECT_UNDEF != 0;
         match self {
@@ -73,7 +73,7 @@ impl Pending {
             | Pending::Fault { refusal }
                 if abort =>
             {
-                Some(refusal)
+                Some(*refusal)
             }
             Pending::SysregRead { .. } | Pending::SysregWrite if undefined => Some(Kind::Undefined),
             _ => None,
@@ -84,7 +84,7 @@ impl Pending {
 /// Settles `pending` on a vCPU that is not loaded, with the `value` and `flags` of
 /// [`RunIn`](crate::abi::run::RunIn). The caller has refused flags without a meaning, and does
 /// not call this when the host of a normal VM replaced all registers itself.
-pub fn complete(context: &mut Context, pending: Pending, value: u64, flags: u64) {
+pub fn complete(context: &mut Context, pending: &Pending, value: u64, flags: u64) {
     if let Some(kind) = pending.refusal(flags) {
         inject::deliver_unloaded(context, kind);
         return;
@@ -96,7 +96,7 @@ pub fn complete(context: &mut Context, pending: Pending, value: u64, flags: u64)
             context.skip(true);
         }
         Pending::SysregRead { rt } => {
-            context.set_gpr(rt, value);
+            context.set_gpr(*rt, value);
             context.skip(true);
         }
         Pending::MmioWrite { .. } | Pending::SysregWrite => context.skip(true),

@@ -3,7 +3,7 @@
 //! A normal VM's host may set any register, but not one that reaches past EL1: PSTATE decides
 //! where ERET goes (DDI 0487 C5.2.19), so its mode is one of EL0 and EL1 or the window is refused.
 
-use super::context::{Context, Fp, PSTATE_AARCH32, PSTATE_MODE, SYS_REGS, WINDOW_WORDS};
+use super::context::{Fp, PSTATE_AARCH32, PSTATE_MODE};
 use crate::abi::Error;
 use crate::abi::run::FP_WORDS;
 
@@ -18,26 +18,15 @@ const fn mode(pstate: u64) -> u64 {
     pstate & (PSTATE_MODE | PSTATE_AARCH32)
 }
 
-/// May a vCPU have these registers?
+/// What a vCPU gets of a host's PSTATE: the bits that have a meaning.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for a PSTATE that would not stay at EL0 or EL1 in AArch64.
-pub fn check(words: &[u64; WINDOW_WORDS]) -> Result<(), Error> {
-    if MODES.contains(&mode(words[33])) {
-        Ok(())
+/// [`Error::InvalidArgument`] for one that would not stay at EL0 or EL1 in AArch64.
+pub fn pstate(word: u64) -> Result<u64, Error> {
+    if MODES.contains(&mode(word)) {
+        Ok(word & (PSTATE_FREE | mode(word)))
     } else {
         Err(Error::InvalidArgument)
-    }
-}
-
-impl Context {
-    /// Takes the registers from a window that passed [`check`].
-    pub fn set_window(&mut self, words: &[u64; WINDOW_WORDS]) {
-        self.x.copy_from_slice(&words[..31]);
-        self.sp_el0 = words[31];
-        self.pc = words[32];
-        self.pstate = words[33] & (PSTATE_FREE | mode(words[33]));
-        self.sys.copy_from_slice(&words[34..34 + SYS_REGS]);
     }
 }
 

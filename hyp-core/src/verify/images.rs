@@ -133,7 +133,8 @@ impl Progress {
         if rest != 0 {
             zero_from(memory, frame, rest);
         }
-        if self.hash.finish(memory, frame, rest, image.size) == image.digest {
+        let digest = self.hash.finish(memory, frame, rest, image.size);
+        if digest == image.digest || cfg!(ward_without = "digest") {
             self.image += 1;
             self.pages = 0;
         } else {

@@ -71,7 +71,12 @@ impl<M: Machine> Ward<M> {
             }
             self.zero(record);
             self.zero(root);
-            let stage2 = Stage2::new(id, root.first, geometry);
+            let vmid = if cfg!(ward_without = "vmid") {
+                VmId(1)
+            } else {
+                id
+            };
+            let stage2 = Stage2::new(vmid, root.first, geometry);
             let mut vm = Vm::new(
                 id,
                 flags & VM_PROTECTED != 0,

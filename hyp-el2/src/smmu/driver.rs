@@ -234,7 +234,7 @@ impl Driver {
 
 /// [`hyp_core::dma::Dma::dma_forget`].
 pub fn forget(domain: Domain, first: Ipa, pages: u64) {
-    if cfg!(feature = "stale-smmu") {
+    if cfg!(ward_without = "device-invalidation") {
         return;
     }
     for unit in units() {

@@ -155,7 +155,8 @@ pub fn init_cpu() {
 /// The host runs: its own interrupts, debug registers and counters; SMCs and ID registers trap.
 pub fn host(cpu: &PerCpu) {
     let features = cpu.features();
-    let stage2 = if host_vttbr() == 0 {
+    let bare = cfg!(ward_without = "every-cpu") && cpu.id != 0;
+    let stage2 = if host_vttbr() == 0 || bare {
         0
     } else {
         hcr::VM | hcr::PTW

@@ -63,6 +63,8 @@ impl Report {
         }
         let boot = std::mem::take(&mut self.boot);
         self.line(&format!("end {boot}"));
+        // A machine that is switched off does not wait for its UART. There may be none here.
+        let _ = rustix::termios::tcdrain(std::io::stderr());
     }
 
     fn result(&mut self, result: String) {

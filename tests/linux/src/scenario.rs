@@ -201,6 +201,7 @@ pub(crate) fn attacks(name: &str) -> bool {
 
 const SWAP: Check = check("swap", guests::swap);
 const KVM: Check = check("kvm", guests::kvm);
+const NUMBERS_BACK: Check = check("numbers-back", guests::numbers);
 const ALL_BACK: Check = check("all-back", guests::all_back);
 
 /// Every attack on a guest that `ward-vm-test attack list` names.
@@ -220,6 +221,7 @@ const ATTACKS: &[Check] = &[
     check("attack-module-read", guests::attack),
     check("attack-module-write", guests::attack),
     check("attack-module-search", guests::attack),
+    check("attack-left-behind", guests::attack),
     check("attack-page-out", guests::attack),
     check("attack-move-pages", guests::attack),
     check("attack-compact", guests::attack),
@@ -241,6 +243,7 @@ const GUEST_ATTACK: &[Boot] = &[Boot {
             check("race-threads", guests::race),
             check("race-processes", guests::race),
             ALL_BACK,
+            NUMBERS_BACK,
             LOG,
             QUIET,
         ],
@@ -280,6 +283,7 @@ const GUEST_LIFE: &[Boot] = &[Boot {
         check("killed-at-each-stage", guests::killed_at_each_stage),
         check("killed-at-random", guests::killed_at_random),
         ALL_BACK,
+        NUMBERS_BACK,
         QUIET,
     ]],
     end: End::PowerOff,
@@ -303,6 +307,51 @@ const GUEST_LINUX: &[Boot] = &[Boot {
     end: End::PowerOff,
 }];
 
+/// What `ward run` does when not all is well, and its other ways to a guest.
+const GUEST_RUN: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[&[
+        KVM,
+        // First: it looks for the first guest in Ward's log.
+        check("run-log-follow", guests::run::log_follow),
+        check("run-locked-memory", guests::run::memlock),
+        check("run-panic", guests::run::panics),
+        check("run-disks", guests::run::disks),
+        check("run-pty", guests::run::pty),
+        check("run-second-signal", guests::run::second_signal),
+        ALL_BACK,
+        QUIET,
+    ]],
+    end: End::PowerOff,
+}];
+
+/// Debian in a protected guest.
+const GUEST_DEBIAN: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[&[
+        KVM,
+        check("guest-debian", guests::debian),
+        check("guest-debian-disk", guests::debian_disk),
+        ALL_BACK,
+        QUIET,
+    ]],
+    end: End::PowerOff,
+}];
+
+/// Another VMM: Debian's QEMU.
+const GUEST_QEMU: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[&[
+        KVM,
+        check("qemu-starts", guests::qemu_root),
+        check("guest-qemu-normal", guests::qemu),
+        check("guest-qemu-stock-normal", guests::qemu),
+        ALL_BACK,
+        QUIET,
+    ]],
+    end: End::PowerOff,
+}];
+
 /// Does the scenario's next boot.
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     let context = context()?;
@@ -315,6 +364,9 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         Some("guest-attack") => GUEST_ATTACK,
         Some("guest-life") => GUEST_LIFE,
         Some("guest-linux") => GUEST_LINUX,
+        Some("guest-run") => GUEST_RUN,
+        Some("guest-debian") => GUEST_DEBIAN,
+        Some("guest-qemu") => GUEST_QEMU,
         Some("demo") => DEMO,
         other => bail!("there is no scenario {other:?}"),
     };
@@ -348,9 +400,11 @@ fn context() -> Result<Context> {
 }
 
 fn checks(boot: &Boot, context: &Context, report: &mut Report) {
+    let only = context.args.text("only");
+    let wanted = |name| only.is_none_or(|only| only.split(',').any(|word| word == name));
     let planned = || {
         let checks = boot.checks.iter().copied().flatten();
-        checks.filter(|check| check.least_cpus <= context.cpus)
+        checks.filter(|check| check.least_cpus <= context.cpus && wanted(check.name))
     };
     let names: Vec<&str> = planned().map(|check| check.name).collect();
     report.plan(boot.name, &names);

@@ -107,7 +107,14 @@ impl<S: Sched> World<S> {
         let before = self.pools(inner.spec.setup.max_vm);
         inner.calls += 1;
         inner.note(format!("cpu {} {call:?} {:x?}", S::cpu(), &a[..args.len()]));
+        let sent = x;
         self.ward.host_call(&mut x);
+        if call != Call::LogRead && x[4..] != sent[4..] {
+            return Err(format!(
+                "x4 to x7 became {:x?}: they are the caller's",
+                &x[4..]
+            ));
+        }
         let after = self.pools(inner.spec.setup.max_vm);
         let known = inner.spec.vms.keys().copied().collect::<Vec<_>>();
         let want = self.seen(x, a[0], &before, &after, None, |seen| {
@@ -143,7 +150,7 @@ impl<S: Sched> World<S> {
             Err(error) => {
                 // Which pool is to be filled: the host's first.
                 let host = error == Error::NoMemory && before.host < crate::spec::HOST_RESERVE;
-                code == error.code() && x[1] == u64::from(host) && x[2..].iter().all(|x| *x == 0)
+                code == error.code() && x[1..4] == [u64::from(host), 0, 0]
             }
         };
         if matches!(call, Call::Info | Call::LogRead | Call::StatRead) || right {

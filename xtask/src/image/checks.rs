@@ -8,11 +8,25 @@ use super::elf::Image;
 const HEADER_LEN: usize = 64;
 const MAGIC_AT: usize = 56;
 const MAGIC: &[u8] = b"ARM\x64";
+/// What an image holds that lacks a protection (`hyp-core/src/without.rs`).
+const LACKING: &str = "NOT FOR USE: built without the protection ";
+
+/// Was the image built without a protection, for a test?
+pub(super) fn lacks_protection(flat: &[u8]) -> bool {
+    let mut places = flat.windows(LACKING.len());
+    places.any(|bytes| bytes == LACKING.as_bytes())
+}
 
 /// Everything that is wrong with the image, one sentence each.
 pub(super) fn all(image: &Image) -> Result<Vec<String>> {
     let flat = image.flat()?;
     let mut wrong = header(&flat, image.memory_size());
+    if lacks_protection(&flat) {
+        wrong.push(
+            "it lacks a protection: is there --cfg ward_without in RUSTFLAGS or cargo's configuration?"
+                .to_owned(),
+        );
+    }
     let base = image.segments.first().map_or(0, |segment| segment.address);
     if image.entry != base {
         wrong.push(format!(
@@ -107,7 +121,12 @@ mod tests {
     fn a_good_image_passes_and_each_fault_is_found() {
         assert_eq!(all(&good()).unwrap(), Vec::<String>::new());
         type Fault = (&'static str, fn(&mut Image));
-        let faults: [Fault; 5] = [
+        assert_eq!(LACKING, hyp_core::without::MARK);
+        let faults: [Fault; 6] = [
+            ("lacks a protection", |image| {
+                let mark = LACKING.as_bytes();
+                image.segments[0].bytes[0x80..0x80 + mark.len()].copy_from_slice(mark);
+            }),
             ("no arm64 Image header", |image| {
                 image.segments[0].bytes[57] = 0
             }),

@@ -67,13 +67,13 @@ pub(super) fn fetch_from_pool(
 }
 
 /// Debian's packages for arm64.
-pub(super) struct Arm64 {
+pub(crate) struct Arm64 {
     dir: PathBuf,
 }
 
 impl Arm64 {
     /// Refreshes the lists of arm64 packages when they are older than a day.
-    pub(super) fn open() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let arm64 = Arm64 {
             dir: cache::dir("apt-arm64")?,
         };
@@ -138,6 +138,53 @@ impl Arm64 {
         Ok(dir)
     }
 
+    /// These packages and all that they need, as apt would install them on a machine without any.
+    /// A name may be a pattern of apt's, such as `?essential`.
+    pub(crate) fn set(&self, names: &[&str]) -> Result<Vec<Deb>> {
+        // apt leaves out what its directory of downloads holds; this one stays empty.
+        let empty = self.dir.join("none");
+        fs::create_dir_all(empty.join("partial"))
+            .with_context(|| format!("cannot make {}", empty.display()))?;
+        let mut apt = self.install(&empty, names);
+        let uris = apt.args(["--print-uris", "-oAcquire::ForceHash=sha256"]);
+        let set: Vec<Deb> = run::output(uris)?.lines().filter_map(Deb::parse).collect();
+        if set.is_empty() {
+            bail!("apt names no files of the packages {}", names.join(" "));
+        }
+        Ok(set)
+    }
+
+    /// Downloads a set's files into a directory, and checks their digests.
+    pub(crate) fn download(&self, names: &[&str], set: &[Deb], to: &Path) -> Result<()> {
+        let partial = to.join("partial");
+        fs::create_dir_all(&partial)
+            .with_context(|| format!("cannot make {}", partial.display()))?;
+        say(&format!(
+            "fetching {} of Debian's arm64 packages",
+            set.len()
+        ));
+        run::output(self.install(to, names).args(["--download-only", "-q"]))?;
+        for deb in set {
+            let file = to.join(&deb.file);
+            if cache::digest(&file)? != deb.sha256 {
+                bail!(
+                    "{} is not the file that Debian's lists name",
+                    file.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn install(&self, archives: &Path, names: &[&str]) -> Command {
+        let mut apt = self.apt("apt-get");
+        apt.arg(format!("-oDir::Cache::archives={}", archives.display()));
+        // Nothing of this machine's is written to.
+        apt.args(["-oDebug::NoLocking=1", "-y", "--no-install-recommends"]);
+        apt.arg("install").args(names);
+        apt
+    }
+
     /// An apt program that sees arm64 packages of this machine's Debian sources, and writes only
     /// into Ward's cache.
     fn apt(&self, program: &str) -> Command {
@@ -153,6 +200,27 @@ impl Arm64 {
         apt.arg("-oDir::State::status=/dev/null");
         apt.env("LC_ALL", "C");
         apt
+    }
+}
+
+/// A package's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Deb {
+    /// Its name among apt's downloads, with the version.
+    pub(crate) file: String,
+    /// Its digest, by Debian's signed lists.
+    pub(crate) sha256: String,
+}
+
+impl Deb {
+    /// Reads a line `'ADDRESS' FILE BYTES SHA256:DIGEST`.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.strip_prefix('\'')?.split(' ').skip(1);
+        let (file, digest) = (words.next()?, words.nth(1)?);
+        Some(Deb {
+            file: file.to_owned(),
+            sha256: digest.strip_prefix("SHA256:")?.to_owned(),
+        })
     }
 }
 
@@ -206,6 +274,17 @@ mod tests {
             ["http://m.example/debian", "http://fresh.example/debian"]
         );
         assert!(debian_mirrors("").is_empty());
+    }
+
+    #[test]
+    fn files_of_a_set_are_read() {
+        let line =
+            "'http://m.example/pool/b_1%3a2+d_arm64.deb' b_1%3a2+d_arm64.deb 37624 SHA256:00ff";
+        let deb = Deb::parse(line).unwrap();
+        assert_eq!((&*deb.file, &*deb.sha256), ("b_1%3a2+d_arm64.deb", "00ff"));
+        for other in ["Need to get 33.0 MB", "'a' b 1 MD5Sum:00", "'a' b", ""] {
+            assert_eq!(Deb::parse(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::run::say;
 
 /// `~/.cache/ward/NAME`, made when it is missing.
-pub(super) fn dir(name: &str) -> Result<PathBuf> {
+pub(crate) fn dir(name: &str) -> Result<PathBuf> {
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -29,10 +29,10 @@ pub(super) fn dir(name: &str) -> Result<PathBuf> {
 }
 
 /// Held while a cache entry is made; the system drops it when the process ends, however it ends.
-pub(super) struct Lock(#[expect(dead_code, reason = "held, not used")] File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "held, not used")] File);
 
 /// Waits until nobody else makes the entry of that name.
-pub(super) fn lock(dir: &Path, name: &str) -> Result<Lock> {
+pub(crate) fn lock(dir: &Path, name: &str) -> Result<Lock> {
     let path = dir.join(format!("{name}.lock"));
     let failed = || format!("cannot lock {}", path.display());
     let file = File::create(&path).with_context(failed)?;
@@ -52,11 +52,11 @@ pub(super) fn lock(dir: &Path, name: &str) -> Result<Lock> {
 
 /// SHA-256 over named parts, none of which can be mistaken for two others.
 #[derive(Default)]
-pub(super) struct Key(Sha256);
+pub(crate) struct Key(Sha256);
 
 impl Key {
     /// Adds a part.
-    pub(super) fn add(&mut self, name: &str, value: &[u8]) {
+    pub(crate) fn add(&mut self, name: &str, value: &[u8]) {
         for part in [name.as_bytes(), value] {
             self.0.update((part.len() as u64).to_le_bytes());
             self.0.update(part);
@@ -64,13 +64,13 @@ impl Key {
     }
 
     /// The key: enough digits that no two builds share it.
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         hex(&self.0.finalize())[..24].to_owned()
     }
 }
 
 /// SHA-256 of a file, in hexadecimal.
-pub(super) fn digest(path: &Path) -> Result<String> {
+pub(crate) fn digest(path: &Path) -> Result<String> {
     let failed = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(failed)?;
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);

@@ -46,6 +46,15 @@ pub(crate) enum Reader {
 impl HostBoot<'_> {
     /// The QEMU command. A machine that resets starts again.
     pub(crate) fn command(&self) -> Command {
+        self.start(true)
+    }
+
+    /// The same machine, whose kernel starts by itself, without Ward.
+    pub(crate) fn without_ward(&self) -> Command {
+        self.start(false)
+    }
+
+    fn start(&self, beside_ward: bool) -> Command {
         let mut qemu = self.machine.command();
         qemu.args(["-nographic", "-nodefaults", "-serial"]);
         qemu.arg(match self.console {
@@ -57,7 +66,7 @@ impl HostBoot<'_> {
             kernel: self.kernel,
             initrd: self.initrd,
         };
-        files.load(&mut qemu, true, self.bootargs);
+        files.load(&mut qemu, beside_ward, self.bootargs);
         for (name, file) in [("nvme", self.nvme), ("virtio", self.virtio)] {
             qemu.arg("-drive").arg(format!(
                 "if=none,id={name},format=raw,file={}",
@@ -148,5 +157,9 @@ mod tests {
         }
         assert!(!line.contains("-no-reboot") && !line.contains("-S"));
         assert!(shell_line(&boot(Reader::Person).command()).contains("mon:stdio"));
+        let alone = shell_line(&boot(Reader::Program).without_ward());
+        assert!(
+            alone.contains("-kernel /w/Image -initrd /w/initrd ") && !alone.contains("ward.bin")
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! What building the small kernel and taking Debian's own apart needs, beside Rust and QEMU.
+//! What building the small kernel, taking Debian's own apart, and making guests' disks needs, beside
+//! Rust and QEMU.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::distro::Distro;
 use super::plan::{Fix, Missing, Step};
@@ -28,6 +29,9 @@ const TOOLS: &[Tool<'static>] = &[
     tool("patch", "patch"),
     tool("tar", "tar"),
     tool("xz", "xz-utils"),
+    tool("fakeroot", "fakeroot"),
+    tool("mke2fs", "e2fsprogs"),
+    tool("debugfs", "e2fsprogs"),
 ];
 
 /// The C library's headers, for the programs that the kernel's build runs itself.
@@ -37,23 +41,23 @@ const HEADERS: (&str, &str) = ("/usr/include/stdio.h", "libc6-dev");
 const COMMANDS: &[(&str, &str)] = &[
     (
         "fedora",
-        "sudo dnf install gcc-aarch64-linux-gnu gcc glibc-devel make flex bison bc perl patch tar xz",
+        "sudo dnf install gcc-aarch64-linux-gnu gcc glibc-devel make flex bison bc perl patch tar xz e2fsprogs fakeroot",
     ),
     (
         "rhel",
-        "sudo dnf install epel-release && sudo dnf install gcc-aarch64-linux-gnu gcc glibc-devel make flex bison bc perl patch tar xz",
+        "sudo dnf install epel-release && sudo dnf install gcc-aarch64-linux-gnu gcc glibc-devel make flex bison bc perl patch tar xz e2fsprogs fakeroot",
     ),
     (
         "arch",
-        "sudo pacman -S --needed aarch64-linux-gnu-gcc gcc make flex bison bc perl patch tar xz",
+        "sudo pacman -S --needed aarch64-linux-gnu-gcc gcc make flex bison bc perl patch tar xz e2fsprogs fakeroot",
     ),
     (
         "suse",
-        "sudo zypper install cross-aarch64-gcc13 gcc glibc-devel make flex bison bc perl patch tar xz && export WARD_CROSS_COMPILE=aarch64-suse-linux-",
+        "sudo zypper install cross-aarch64-gcc13 gcc glibc-devel make flex bison bc perl patch tar xz e2fsprogs fakeroot && export WARD_CROSS_COMPILE=aarch64-suse-linux-",
     ),
     (
         "opensuse",
-        "sudo zypper install cross-aarch64-gcc13 gcc glibc-devel make flex bison bc perl patch tar xz && export WARD_CROSS_COMPILE=aarch64-suse-linux-",
+        "sudo zypper install cross-aarch64-gcc13 gcc glibc-devel make flex bison bc perl patch tar xz e2fsprogs fakeroot && export WARD_CROSS_COMPILE=aarch64-suse-linux-",
     ),
     (
         "gentoo",
@@ -78,8 +82,12 @@ pub(super) fn missing() -> Option<Missing> {
 
 fn in_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
+    // Where root's programs are that a user may run as well.
+    let roots = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     program.contains('/') && Path::new(program).is_file()
-        || env::split_paths(&path).any(|dir| dir.join(program).is_file())
+        || env::split_paths(&path)
+            .chain(roots)
+            .any(|dir| dir.join(program).is_file())
 }
 
 fn find(
@@ -99,6 +107,7 @@ fn find(
         .collect();
     let mut names: Vec<&str> = lacking.iter().map(|tool| tool.program).collect();
     let mut packages: Vec<&str> = lacking.iter().map(|tool| tool.package).collect();
+    packages.dedup();
     if !headers && distro.is("debian") {
         names.push("stdio.h");
         packages.push(HEADERS.1);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::tally::Tally;
+use crate::debian::{self, repository};
 use crate::guest::{self, Parts};
 use crate::host;
 use crate::host::kernel::{self, Choice, Prepared};
@@ -22,7 +23,7 @@ use crate::qemu::console::{self, Console};
 use crate::qemu::host::{HostBoot, Reader};
 use crate::run::say;
 use report::Report;
-use runs::{BEHIND_SMMU, RUNS, Run, Tier};
+use runs::{BEHIND_SMMU, Disk, RUNS, Run, Tier};
 
 /// How many lines of a console are shown when something is wrong.
 const TAIL: usize = 25;
@@ -66,12 +67,47 @@ fn tier(tier: Tier, tally: &mut Tally, long: bool) -> Result<()> {
     }
     let ready = Ready::make(tier)?;
     for run in chosen {
-        let result = one(run, &ready, tally);
+        let result = one(run, &ready, What::All).and_then(|console| judge(run, &console, tally));
         if let Err(error) = result {
             tally.fail(run.name, &format!("{error:#}"));
         }
     }
     Ok(())
+}
+
+/// A Linux host on images that lack a protection, which does some checks.
+pub(super) struct Lacking(Ready);
+
+impl Lacking {
+    /// What all of them share.
+    pub(super) fn make() -> Result<Self> {
+        let mut ready = Ready::make(Tier::Linux)?;
+        ready.guests.push(vm_test()?);
+        Ok(Lacking(ready))
+    }
+
+    /// Has the host of a run, on this image or by itself, do these checks alone. Returns what it
+    /// printed, and what went wrong.
+    pub(super) fn run(
+        &mut self,
+        name: &str,
+        image: Option<&Path>,
+        checks: &[&str],
+    ) -> Result<(Console, Vec<String>)> {
+        let run = RUNS.iter().find(|run| run.name == name);
+        let run = run.with_context(|| format!("there is no run {name}"))?;
+        let what = match image {
+            None => What::WithoutWard(checks),
+            Some(image) => {
+                self.0.ward = image.to_path_buf();
+                self.0.test_ward = image.to_path_buf();
+                What::Checks(checks)
+            }
+        };
+        let console = one(run, &self.0, what)?;
+        let report = Report::read(&console.lines, run.boots);
+        Ok((console, report.wrong))
+    }
 }
 
 /// What all runs share.
@@ -130,15 +166,29 @@ fn guest_files(kernel: &Path) -> Result<Vec<Named>> {
     let stock = guest::Stock::make(&kernel::prepare(&Choice::Stock)?.image, &parts)?;
     let mut files = parts.files(guest::TESTS, Some(&stock))?;
     files.push(("bin/ward".to_owned(), host::ward()?));
-    files.push((
-        "bin/ward-vm-test".to_owned(),
-        host::program("ward-vm-test")?,
-    ));
+    files.push(vm_test()?);
+    files.extend(repository::files(&host::dir("guests")?)?);
     Ok(files)
 }
 
-/// One run: its disks and initramfs, the boot, and what came of it.
-fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
+fn vm_test() -> Result<Named> {
+    let program = host::program("ward-vm-test")?;
+    Ok(("bin/ward-vm-test".to_owned(), program))
+}
+
+/// What is done of a run.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    /// All of it.
+    All,
+    /// These checks.
+    Checks(&'a [&'a str]),
+    /// These checks, by a kernel with KVM's own protected mode in place of Ward.
+    WithoutWard(&'a [&'a str]),
+}
+
+/// One run: its disks and initramfs, and the boot.
+fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
     let stock;
     let (kernel, spare) = if run.stock {
         stock = kernel::prepare(&Choice::Stock)?;
@@ -154,17 +204,31 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
     let dir = host::dir("test")?;
     let file = |kind: &str| dir.join(format!("{}.{kind}", run.name));
     let (initrd, nvme, virtio) = (file("initramfs"), file("nvme"), file("virtio"));
+    let wanted = |(name, _): &&Named| guest::wanted(run.scenario, name);
+    let files: Vec<Named> = ready.guests.iter().filter(wanted).cloned().collect();
     let content = Tests {
         program: &ready.program,
         busybox: &ready.busybox,
         modules: &kernel.modules,
         spare,
         bundle: &ready.bundle,
-        files: &ready.guests,
+        files: &files,
     };
     initramfs::tests(&content, &initrd)?;
     disk::nvme(&nvme, &kernel.image, &initrd)?;
-    disk::empty(&virtio)?;
+    match run.disk {
+        Disk::Empty => drop(disk::empty(&virtio)?),
+        Disk::Debian => debian::guest_disk(&ready.small.image, &virtio)?,
+        Disk::Qemu => debian::copy(&debian::disk(&debian::QEMU, &ready.small.image)?, &virtio)?,
+    }
+    let mut bootargs = run.bootargs();
+    if let What::Checks(checks) | What::WithoutWard(checks) = what {
+        // A host that loses what its guests had has no room for many.
+        bootargs = format!("{bootargs} ward.lives=4 ward.only={}", checks.join(","));
+    }
+    if let What::WithoutWard(_) = what {
+        bootargs += " kvm-arm.mode=protected";
+    }
     let boot = HostBoot {
         machine,
         ward: if run.test_image {
@@ -174,7 +238,7 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
         },
         kernel: &kernel.image,
         initrd: &initrd,
-        bootargs: &run.bootargs(),
+        bootargs: &bootargs,
         nvme: &nvme,
         virtio: &virtio,
         console: Reader::Program,
@@ -182,7 +246,10 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
     };
     let limit = Duration::from_secs(run.limit);
     let mut hopeless = report::Hopeless::default();
-    let mut qemu = boot.command();
+    let mut qemu = match what {
+        What::WithoutWard(_) => boot.without_ward(),
+        _ => boot.command(),
+    };
     if run.tier == Tier::Dma {
         qemu.args(BEHIND_SMMU);
     }
@@ -191,7 +258,7 @@ fn one(run: &Run, ready: &Ready, tally: &mut Tally) -> Result<()> {
         // Only the console is of use afterwards.
         let _ = fs::remove_file(file);
     }
-    judge(run, &console, tally)
+    Ok(console)
 }
 
 /// Adds what the console shows to the tally, and keeps the console.

@@ -39,6 +39,11 @@ pub(super) const fn run(
     }
 }
 
+/// One suite by itself, on the machine in the middle.
+pub(super) const fn alone(suite: &'static str) -> Run {
+    run("a76-2cpu", suite, "cortex-a76", 2, 1024)
+}
+
 const fn long(run: Run) -> Run {
     Run {
         long: true,

@@ -11,36 +11,26 @@ use super::machines::Run;
 use super::tally::Tally;
 use crate::image::Images;
 use crate::payload::Guest;
-use crate::qemu::{Boot, console};
+use crate::qemu::Boot;
+use crate::qemu::console::{self, Console};
 use crate::run::say;
 
 /// What Ward prints when it has found a bug in itself: the machine does not go on.
 const WARD_CRASH: &str = "ward! ";
 
-/// Runs the suite on its machine and adds its tests to the tally.
-pub(super) fn run(run: &Run, images: &Images, tally: &mut Tally) -> Result<()> {
-    run_with(run, images, &[], tally)
-}
-
-/// The same on a machine with more devices: further arguments of QEMU.
-pub(super) fn run_with(
-    run: &Run,
-    images: &Images,
-    devices: &[&str],
-    tally: &mut Tally,
-) -> Result<()> {
-    let (log, report) = boot(run, run.name, images, devices)?;
+/// Runs the suite on its machine, which has these devices beside (arguments of QEMU), and adds its
+/// tests to the tally.
+pub(super) fn run(run: &Run, images: &Images, devices: &[&str], tally: &mut Tally) -> Result<()> {
+    let console = boot(run, images, devices)?;
+    let log = console.keep(run.name)?;
+    let mut report = Report::read(&console.lines);
+    report.wrong.extend(console.bad_end());
     tally.console(run.name, &log, report.passed, &report.wrong);
     Ok(())
 }
 
-/// Boots, and keeps the console under a name, which is returned for people.
-pub(super) fn boot(
-    run: &Run,
-    name: &str,
-    images: &Images,
-    devices: &[&str],
-) -> Result<(String, Report)> {
+/// Boots the test host, and returns what it printed.
+pub(super) fn boot(run: &Run, images: &Images, devices: &[&str]) -> Result<Console> {
     let machine = run.machine;
     say(&format!(
         "{}: suite {} on {} x {}, {} MiB",
@@ -56,14 +46,14 @@ pub(super) fn boot(
     .command();
     qemu.args(devices);
     let limit = Duration::from_secs(run.limit);
-    let console = console::watch_until(&mut qemu, Some(limit), false, |line| {
+    console::watch_until(&mut qemu, Some(limit), false, |line| {
         line.contains(WARD_CRASH)
-    })?;
-    let log = console.keep(name)?;
+    })
+}
 
-    let mut report = Report::read(&console.lines);
-    report.wrong.extend(console.bad_end());
-    Ok((log, report))
+/// What went wrong in a suite, each line with the test's name in front.
+pub(super) fn wrong(console: &Console) -> Vec<String> {
+    Report::read(&console.lines).wrong
 }
 
 /// What the test host reported.

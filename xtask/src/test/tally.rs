@@ -56,6 +56,15 @@ impl Tally {
         }
     }
 
+    /// Runs a test command of cargo and names the tests that failed.
+    pub(super) fn failing(command: &mut Command) -> Result<Vec<String>> {
+        let mut failed = Vec::new();
+        run::tee(command, |line| {
+            failed.extend(failed_in(line).map(str::to_owned));
+        })?;
+        Ok(failed)
+    }
+
     /// Runs a test command of cargo and counts the tests that it reports.
     pub(super) fn cargo_tests(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let (mut passed, mut failed) = (0, Vec::new());

@@ -32,7 +32,7 @@ fn start() -> Context {
 
 fn after(pending: Pending, value: u64, flags: u64) -> Context {
     let mut context = start();
-    complete(&mut context, pending, value, flags);
+    complete(&mut context, &pending, value, flags);
     context
 }
 

@@ -5,8 +5,11 @@
 //! would.
 
 mod counters;
+mod debian;
 mod linux;
 mod process;
+mod qemu;
+pub(crate) mod run;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -21,7 +24,9 @@ use crate::system;
 use process::Process;
 
 pub(crate) use counters::all_back;
+pub(crate) use debian::{debian, disk as debian_disk};
 pub(crate) use linux::{attacked, linux};
+pub(crate) use qemu::{qemu, root as qemu_root};
 
 /// The program.
 const TEST: &str = "/bin/ward-vm-test";
@@ -100,6 +105,7 @@ pub(crate) fn attack(context: &Context, _: &mut Report) -> Result<()> {
 
 /// The load of the check's name.
 pub(crate) fn load(context: &Context, _: &mut Report) -> Result<()> {
+    peek()?;
     one(context, "load")
 }
 
@@ -124,8 +130,16 @@ fn one(context: &Context, kind: &str) -> Result<()> {
     Ok(())
 }
 
-/// A VMM is killed at each stage of a guest's life; another guest then lives.
-pub(crate) fn killed_at_each_stage(_: &Context, _: &mut Report) -> Result<()> {
+/// No VM's number is in use.
+pub(crate) fn numbers(_: &Context, _: &mut Report) -> Result<()> {
+    peek()?;
+    let end = Process::start(TEST, &["numbers"])?.end(LIMIT)?;
+    ensure!(end.status.success(), "{:?}", end.lines);
+    Ok(())
+}
+
+/// A VMM is killed at each stage of a guest's life; all comes back.
+pub(crate) fn killed_at_each_stage(context: &Context, report: &mut Report) -> Result<()> {
     for stage in STAGES {
         let mut child = Command::new(TEST)
             .args(["live", stage])
@@ -142,10 +156,10 @@ pub(crate) fn killed_at_each_stage(_: &Context, _: &mut Report) -> Result<()> {
         child.wait().context("lost a VMM")?;
         ensure!(reached, "no VMM came to the stage {stage}");
     }
-    Ok(())
+    all_back(context, report)
 }
 
-/// VMMs are killed at random moments: `ward.lives=` of them, two at a time.
+/// VMMs are killed at random moments, `ward.lives=` of them, two at a time; all comes back.
 pub(crate) fn killed_at_random(context: &Context, report: &mut Report) -> Result<()> {
     let lives: u64 = context.args.value("lives")?;
     let seed: u64 = context.args.value("seed")?;
@@ -182,5 +196,5 @@ pub(crate) fn killed_at_random(context: &Context, report: &mut Report) -> Result
         "{lives} VMMs killed in {} s",
         start.elapsed().as_secs()
     ));
-    Ok(())
+    all_back(context, report)
 }

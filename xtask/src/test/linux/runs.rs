@@ -19,6 +19,8 @@ pub(super) struct Run {
     words: &'static str,
     /// The machine.
     pub(super) machine: Machine<'static>,
+    /// What the virtio disk holds.
+    pub(super) disk: Disk,
     /// With Ward's image for tests.
     pub(super) test_image: bool,
     /// Seconds until the run is given up.
@@ -34,6 +36,17 @@ pub(super) const BEHIND_SMMU: [&str; 4] = [
     "-global",
     "virtio-device.iommu_platform=on",
 ];
+
+/// What a host's virtio disk holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disk {
+    /// Zeros.
+    Empty,
+    /// A guest's Debian.
+    Debian,
+    /// Debian's QEMU, and all that it needs.
+    Qemu,
+}
 
 /// The tiers that boot a Linux host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +93,7 @@ const fn short(name: &'static str, machine: Machine<'static>) -> Run {
         boots: &["only"],
         words: NO_GUESTS,
         machine,
+        disk: Disk::Empty,
         test_image: false,
         limit: 180,
         long: false,
@@ -179,6 +193,30 @@ pub(super) const RUNS: &[Run] = &[
         machine("cortex-a76", 4, 4096),
         "",
     ),
+    guest(
+        "n1-2cpu-guest-run",
+        "guest-run",
+        machine("neoverse-n1", 2, 1024),
+        "",
+    ),
+    Run {
+        disk: Disk::Qemu,
+        ..guest(
+            "n1-2cpu-guest-qemu",
+            "guest-qemu",
+            machine("neoverse-n1", 2, 2048),
+            "",
+        )
+    },
+    Run {
+        disk: Disk::Debian,
+        ..guest(
+            "n1-2cpu-guest-debian",
+            "guest-debian",
+            machine("neoverse-n1", 2, 1024),
+            "",
+        )
+    },
     Run {
         long: true,
         limit: 3600,

@@ -52,6 +52,8 @@ const CHECKS: &[Check] = &[
     with("hotplug", "cpu-off-and-on", machine::hotplug),
     with("disk", "disk-read", disk_read),
     with("disk", "disk-write", disk_write),
+    with("readonly", "disk-read-only", disk_read_only),
+    with("fails", "disk-fails", disk_fails),
     with("net", "network", network),
 ];
 
@@ -73,6 +75,9 @@ pub(crate) fn run(args: &Args, report: &mut Report) -> Result<()> {
         report.end();
         mark_rebooted()?;
         system::leave(RebootCommand::Restart)?;
+    }
+    if args.text("panic").is_some() {
+        proc::write("/proc/sysrq-trigger", "c")?;
     }
     Ok(())
 }
@@ -134,6 +139,47 @@ fn disk_write(_: &Args) -> Result<()> {
         "the disk does not give back what was written"
     );
     Ok(())
+}
+
+/// The disk of that name can be read, and not be written to.
+fn disk_read_only(args: &Args) -> Result<()> {
+    let name = args.text("readonly").unwrap_or_default();
+    let path = format!("/dev/{name}");
+    let there = || Ok(std::fs::metadata(&path).is_ok());
+    system::until(Duration::from_secs(10), there)?;
+    let state = proc::read(format!("/sys/block/{name}/ro"))?;
+    ensure!(state == "1", "{name} says that it is read only: {state}");
+    let disk = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+    disk.read_exact_at(&mut [0; 512], 0)
+        .context("cannot read")?;
+    let write = |disk: File| {
+        disk.write_all_at(&[1; 512], 0)
+            .and_then(|()| disk.sync_all())
+    };
+    let tried = OpenOptions::new().write(true).open(&path).and_then(write);
+    ensure!(tried.is_err(), "{name} was written to");
+    Ok(())
+}
+
+/// The disk of that name has no room for what is written to it, says so, and goes on.
+fn disk_fails(args: &Args) -> Result<()> {
+    let path = format!("/dev/{}", args.text("fails").unwrap_or_default());
+    let there = || Ok(std::fs::metadata(&path).is_ok());
+    system::until(Duration::from_secs(10), there)?;
+    let disk = OpenOptions::new().read(true).write(true).open(&path);
+    let disk = disk.with_context(|| format!("cannot open {path}"))?;
+    let bytes = vec![0x5a; 8 << 20];
+    let tried = disk
+        .write_all_at(&bytes, SCRATCH)
+        .and_then(|()| disk.sync_all());
+    let error = tried.err().context("what has no room was written")?;
+    ensure!(
+        error.raw_os_error() == Some(libc::EIO),
+        "the error is {error}, none of input and output"
+    );
+    proc::write("/proc/sys/vm/drop_caches", "3\n")?;
+    disk.read_exact_at(&mut [0; 512], 0)
+        .context("it does not go on")
 }
 
 /// The host at `ward.net=` echoes packets to `ward.address=`.

@@ -4,6 +4,7 @@
 //! an error, a signal, zeros. It is judged by asking the guest whether its secrets are still what
 //! they were. Names of attacks are names of tests.
 
+pub(crate) mod calls;
 mod kernel;
 mod pages;
 mod process;
@@ -38,6 +39,8 @@ enum How {
     Outside(fn(&Target) -> Result<()>),
     /// To be the VMM.
     Inside(fn(&Guest, &Target) -> Result<()>),
+    /// The guest, to end it first.
+    After(fn(Guest) -> Result<()>),
 }
 
 const ATTACKS: &[Attack] = &[
@@ -56,6 +59,10 @@ const ATTACKS: &[Attack] = &[
     outside("module-read", kernel::module_read),
     outside("module-write", kernel::module_write),
     inside("module-search", kernel::module_search),
+    Attack {
+        name: "left-behind",
+        what: How::After(calls::left_behind),
+    },
     outside("page-out", pages::page_out),
     outside("move-pages", pages::move_pages),
     outside("compact", pages::compact),
@@ -114,6 +121,7 @@ pub(crate) fn own(name: &str) -> Result<()> {
     match what {
         How::Outside(attack) => attack(&target),
         How::Inside(attack) => attack(&guest, &target),
+        How::After(attack) => return attack(guest),
     }?;
     guest::pages(OWN_PAGES).try_for_each(|page| guest.intact(page))?;
     // Not only what it has: it still gets more.
@@ -198,6 +206,16 @@ fn physical(target: &Target, address: usize) -> Result<Option<u64>> {
     let entry = u64::from_le_bytes(entry);
     let frame = entry & ((1 << 55) - 1);
     Ok((entry >> 63 == 1 && frame != 0).then_some(frame * PAGE as u64))
+}
+
+/// Where a page of this process's is in the machine.
+pub(crate) fn frame(address: usize) -> Result<u64> {
+    let target = Target {
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+        pages: Vec::new(),
+        touched: true,
+    };
+    physical(&target, address)?.context("the page is nowhere")
 }
 
 /// Does something with each page that is somewhere in the machine.

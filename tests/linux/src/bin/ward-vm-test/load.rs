@@ -8,6 +8,7 @@ use std::thread;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{CpuSet, Pid, sched_setaffinity};
 
+use crate::attack;
 use crate::guest::protocol::{SPARE, TO_GUEST, mode, secret};
 use crate::guest::{self, Guest};
 use crate::memory::{self, Memory, PAGE};
@@ -25,19 +26,32 @@ pub(crate) fn run(name: &str) -> Result<()> {
     }
 }
 
-/// Eight protected guests at once; each keeps its own secrets.
+/// Eight protected guests at once; each keeps its own secrets, and sees nobody else's.
 fn many() -> Result<()> {
+    const EACH: u64 = 16;
     let guests: Vec<Guest> = (0..8)
         .map(|_| Guest::start(Config::PROTECTED))
         .collect::<Result<_>>()?;
+    // Their own, at places where the others have none.
+    let own = |n: usize| {
+        guest::pages(8 * EACH)
+            .skip(n * EACH as usize)
+            .take(EACH as usize)
+    };
     for _ in 0..3 {
         thread::scope(|scope| {
             let works: Vec<_> = guests
                 .iter()
-                .map(|guest| {
-                    scope.spawn(|| {
-                        guest::pages(16).try_for_each(|page| guest.hide(page))?;
-                        guest::pages(16).try_for_each(|page| guest.intact(page))
+                .enumerate()
+                .map(|(n, guest)| {
+                    scope.spawn(move || {
+                        own(n).try_for_each(|page| guest.hide(page))?;
+                        own(n).try_for_each(|page| guest.intact(page))?;
+                        own((n + 1) % 8).try_for_each(|page| {
+                            let word = guest.ask(0, mode::READ, page)?;
+                            ensure!(word == 0, "guest {n} sees {word:#x} of another's");
+                            Ok(())
+                        })
                     })
                 })
                 .collect();
@@ -57,6 +71,9 @@ fn pressure() -> Result<()> {
         ..Config::PROTECTED
     })?;
     guest::pages(64).try_for_each(|page| guest.hide(page))?;
+    let frames: Vec<u64> = guest::pages(64)
+        .map(|page| attack::frame(guest.address(page)))
+        .collect::<Result<_>>()?;
     let before = swapped()?;
     let free = meminfo("MemAvailable:")?;
     // More than there is, so that something must go out.
@@ -69,6 +86,8 @@ fn pressure() -> Result<()> {
         );
     }
     ensure!(swapped()? > before, "nothing was swapped out");
+    // KVM does not ask for the guest's: a worse kernel would.
+    attack::calls::reclaim(&frames)?;
     guest::pages(64).try_for_each(|page| guest.intact(page))?;
     // The guest gets more, of what there is not enough.
     guest::pages(256).try_for_each(|page| guest.hide(page))?;

@@ -37,6 +37,7 @@ usage: ward-vm-test COMMAND
   live STAGE|SEED       build a guest and work with it until killed; says each stage
   load NAME             many, pressure, balloon, migrate, normal
   race NAME             threads, processes
+  numbers               see that no VM's number is in use
   bench normal|protected  counts of the guest, for `cargo xtask bench --compare`; as a machine's
                         first program it does those that ward.bench= names, and powers off
 
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         ["live", how] => life::live(how),
         ["load", name] => load::run(name),
         ["race", name] => race::run(name),
+        ["numbers"] => attack::calls::all_free(),
         ["bench", kind] => bench::run(kind),
         _ => {
             eprintln!("{HELP}");

@@ -7,6 +7,7 @@ use std::thread;
 use anyhow::{Result, bail, ensure};
 use hyp_core::abi::bundle::Bundle;
 
+use crate::attack;
 use crate::guest::{Guest, SECRETS};
 use crate::vm::{self, Begun, Config};
 
@@ -63,19 +64,23 @@ fn threads() -> Result<()> {
     Ok(())
 }
 
-/// A second process with the same files may do nothing with them.
+/// A second process with the same files may do nothing with them, and nothing without them if its
+/// kernel calls Ward for it.
 fn processes() -> Result<()> {
     let guest = Guest::start(Config::PROTECTED)?;
     guest.hide(SECRETS)?;
     let (vm, vcpu) = (guest.vm(), guest.vcpu(0).as_raw_fd());
     const KVM_RUN: libc::c_int = 0xae80;
     const KVM_CREATE_VCPU: libc::c_int = 0xae41;
+    let address = guest.address(SECRETS);
+    let frame = attack::frame(address)?;
     // What a fork does to the guest's pages is another test.
     let memory = guest.memory();
     let first = memory.start() as *mut libc::c_void;
     // SAFETY: the advice changes no contents.
     unsafe { libc::madvise(first, memory.size(), libc::MADV_DONTFORK) };
-    // SAFETY: the child makes system calls only, and leaves by `_exit`.
+    // SAFETY: the child makes system calls, allocates in a process whose other threads only wait for
+    // the guest, and leaves by `_exit`.
     match unsafe { libc::fork() } {
         0 => {
             // SAFETY: ioctls without a pointer.
@@ -83,6 +88,8 @@ fn processes() -> Result<()> {
             // SAFETY: as above.
             let create = unsafe { libc::ioctl(vm, KVM_CREATE_VCPU, 5) };
             let code = i32::from(run >= 0) | i32::from(create >= 0) << 1;
+            // What comes of this one the guest says.
+            let _ = attack::calls::reclaim(&[frame]);
             // SAFETY: ends this process without anything else.
             unsafe { libc::_exit(code) }
         }

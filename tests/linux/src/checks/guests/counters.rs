@@ -59,6 +59,13 @@ pub(super) fn remember() -> Result<()> {
     Ok(())
 }
 
+/// Frames that are protected guests' now.
+pub(super) fn of_guests() -> Result<u64> {
+    now()?
+        .guests
+        .context("Ward's counters are not there: is there no Ward?")
+}
+
 /// In words.
 pub(super) fn describe() -> Result<String> {
     Ok(format!("{:?}", now()?))

@@ -14,18 +14,18 @@ use crate::report::Report;
 use crate::scenario::Context;
 
 /// The program that runs guests.
-const WARD: &str = "/bin/ward";
+pub(super) const WARD: &str = "/bin/ward";
 /// Where bundles and kernels are.
-const GUESTS: &str = "/guests";
+pub(super) const GUESTS: &str = "/guests";
 /// How long a guest may take, under emulation.
-const LIMIT: Duration = Duration::from_secs(300);
+pub(super) const LIMIT: Duration = Duration::from_secs(300);
 /// What a guest's lines begin with.
 const MARK: &str = "WARD-GUEST ";
 /// The guest's disk: a file whose first word the guest looks for.
-const DISK: &str = "/tmp/guest.img";
+pub(super) const DISK: &str = "/tmp/guest.img";
 /// The host's end of the network.
-const TAP: &str = "tap0";
-const HERE: &str = "10.77.0.1";
+pub(super) const TAP: &str = "tap0";
+pub(super) const HERE: &str = "10.77.0.1";
 
 /// The guest of the check's name.
 pub(crate) fn linux(context: &Context, report: &mut Report) -> Result<()> {
@@ -101,7 +101,7 @@ pub(crate) fn attacked(_: &Context, report: &mut Report) -> Result<()> {
 }
 
 /// How many checks passed, or what went wrong. Each result is said twice.
-fn judge(lines: &[String]) -> Result<usize> {
+pub(super) fn judge(lines: &[String]) -> Result<usize> {
     let (mut planned, mut wrong, mut ended) = (Vec::new(), Vec::new(), false);
     for line in lines {
         let Some((_, said)) = line.split_once(MARK) else {
@@ -125,7 +125,11 @@ fn judge(lines: &[String]) -> Result<usize> {
     let lost = planned.iter().filter(|(_, passed)| !passed);
     wrong.extend(lost.map(|(name, _)| format!("no result of {name}")));
     if !ended {
-        let last: Vec<&String> = lines.iter().rev().take(8).rev().collect();
+        let panic = lines.iter().find(|line| line.contains("Kernel panic"));
+        let last: Vec<&String> = panic
+            .into_iter()
+            .chain(lines.iter().rev().take(8).rev())
+            .collect();
         wrong.push(format!("it did not come to its end; last lines: {last:?}"));
     }
     if !wrong.is_empty() {
@@ -135,7 +139,7 @@ fn judge(lines: &[String]) -> Result<usize> {
 }
 
 /// A new disk.
-fn disk() -> Result<()> {
+pub(super) fn disk() -> Result<()> {
     let file = File::create(DISK).context("cannot make a disk for the guest")?;
     file.set_len(16 << 20)
         .and_then(|()| file.write_all_at(b"made-by-the-host", 0))
@@ -143,7 +147,7 @@ fn disk() -> Result<()> {
 }
 
 /// The host's end of the guest's network, which echoes packets; made once.
-fn network() -> Result<()> {
+pub(super) fn network() -> Result<()> {
     if std::fs::metadata(format!("/sys/class/net/{TAP}")).is_ok() {
         return Ok(());
     }

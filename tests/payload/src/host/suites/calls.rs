@@ -17,6 +17,7 @@ use hyp_core::abi::{Call, Error, WARD_UID};
 pub(super) const TESTS: &[Test] = &[
     test("uid-and-unknown-functions", discovery),
     test("info", facts),
+    test("x4-and-up-are-preserved", preserved),
     test("statistics", statistics),
     test("log_read", log),
     test("host_donate", host_donate),
@@ -44,6 +45,19 @@ fn discovery(_: &Env) -> Outcome {
             u64::MAX,
             "an unknown function"
         );
+    }
+    Ok(())
+}
+
+/// A caller by SMCCC 1.1 counts on them: a result, a refusal and an unknown function leave them.
+fn preserved(_: &Env) -> Outcome {
+    let run = u64::from(Call::VcpuRun.function_id());
+    let version = u64::from(Call::Version.function_id());
+    for function in [version, run, 0xc600_01ff, u64::from(VENDOR_UID)] {
+        let marks = [0x4444, 0x5555, 0x6666, 0x7777];
+        let [a, b, c, d] = marks;
+        let [_, _, _, _, after @ ..] = call::hvc([function, 0, 0, 0, a, b, c, d]);
+        same!(after, marks, "x4 to x7 after a call of {function:#x}");
     }
     Ok(())
 }

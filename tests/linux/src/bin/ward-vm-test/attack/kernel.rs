@@ -90,7 +90,12 @@ pub(super) fn module_search(guest: &Guest, _: &Target) -> Result<()> {
     ensure!(found > 0, "the search does not find what is there");
     own.fill(0);
     std::hint::black_box(&own);
-    let found = guest.held(0, || search(!protocol::secret(0)))?;
+    guest.held(0, search_secret)
+}
+
+/// Fails when there is a secret in the host's memory.
+pub(super) fn search_secret() -> Result<()> {
+    let found = search(!protocol::secret(0))?;
     ensure!(found == 0, "{found} words of the host's memory are secrets");
     Ok(())
 }
@@ -112,7 +117,7 @@ fn search(complement: u64) -> Result<u64> {
     Ok(u64::from_ne_bytes(found))
 }
 
-fn peek() -> Result<File> {
+pub(super) fn peek() -> Result<File> {
     match OpenOptions::new().read(true).write(true).open(PEEK) {
         Ok(file) => Ok(file),
         Err(error) => bail!("cannot open {PEEK} ({error}): the module ward_peek is not loaded"),

@@ -4,8 +4,8 @@ use std::ffi::c_void;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Target;
 use super::process::proc_mem_read;
+use super::{Target, calls};
 use crate::guest::Guest;
 use crate::memory::PAGE;
 
@@ -92,8 +92,10 @@ pub(super) fn merge(_: &Guest, target: &Target) -> Result<()> {
     proc_mem_read(target)
 }
 
-/// Throws the pages away: the VMM's mapping is new then, the guest's memory what it was.
+/// Throws the pages away: the VMM's mapping is new then, the guest's memory what it was. Then the
+/// kernel, which has kept them so far, wants them back.
 pub(super) fn discard(guest: &Guest, target: &Target) -> Result<()> {
+    let frames = calls::frames(target)?;
     let first = target.pages[0] as *mut c_void;
     // SAFETY: the memory of a guest, in which no Rust object lies.
     unsafe { libc::madvise(first, PAGE * target.pages.len(), libc::MADV_DONTNEED) };
@@ -101,10 +103,12 @@ pub(super) fn discard(guest: &Guest, target: &Target) -> Result<()> {
     for &page in &target.pages {
         crate::memory::store(page, 7)?;
     }
-    guest.intact(crate::guest::SECRETS)
+    guest.intact(crate::guest::SECRETS)?;
+    calls::reclaim(&frames)
 }
 
-/// Maps something else over all of the guest's memory.
+/// Maps something else over all of the guest's memory. Then the kernel does the same to the guest's
+/// own translation.
 pub(super) fn unmap(guest: &Guest, target: &Target) -> Result<()> {
     let first = target.pages[0] as *mut c_void;
     // SAFETY: the memory of a guest, in which no Rust object lies, becomes other memory.
@@ -122,5 +126,8 @@ pub(super) fn unmap(guest: &Guest, target: &Target) -> Result<()> {
     for &page in &target.pages {
         crate::memory::store(page, 7)?;
     }
-    guest.intact(crate::guest::SECRETS)
+    guest.intact(crate::guest::SECRETS)?;
+    calls::unmap(guest, target)?;
+    // It still writes there, too.
+    guest.hide(crate::guest::SECRETS)
 }

@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Target, no_secret};
+use super::{Target, calls, no_secret};
 use crate::guest::Guest;
 use crate::memory::PAGE;
 use crate::vm;
@@ -39,13 +39,14 @@ pub(super) fn set(guest: &Guest, _: &Target) -> Result<()> {
     })
 }
 
-/// The page that tells the VMM of an exit, and the rest of what a vCPU's file maps.
+/// The page that tells the VMM of an exit; then the one that tells the kernel, if it asks for all.
 pub(super) fn run_page(guest: &Guest, _: &Target) -> Result<()> {
     let vcpu = guest.vcpu(0);
     guest.held(0, || {
         let bytes = mapped(vcpu)?;
         no_secret(&bytes)
-    })
+    })?;
+    calls::registers(guest)
 }
 
 fn mapped(vcpu: RawFd) -> Result<Vec<u8>> {
