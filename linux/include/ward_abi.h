@@ -109,6 +109,7 @@
 #define WARD_INFO_LIST_REGISTERS         3
 #define WARD_INFO_HOST_POOL              4
 #define WARD_INFO_MAX_VCPUS              5
+#define WARD_INFO_IOVA_BITS              6
 #define WARD_INFO_ID_REGISTERS           256
 
 /* Keys of `stat_read` */
@@ -119,6 +120,7 @@
 #define WARD_STAT_CALLS                  4
 #define WARD_STAT_REFUSED                5
 #define WARD_STAT_HOST_ABORTS            6
+#define WARD_STAT_DEVICE_LOST            7
 #define WARD_STAT_VM_STATE               16
 #define WARD_STAT_VM_MAPPED              17
 #define WARD_STAT_VM_POOL                18

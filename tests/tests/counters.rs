@@ -37,7 +37,8 @@ fn facts_are_the_machines() {
     assert_eq!(fact(info::LIST_REGISTERS), Ok(4));
     assert_eq!(fact(info::HOST_POOL), Ok(scene.world.host_pool()));
     assert_eq!(fact(info::MAX_VCPUS), Ok(64));
-    assert_eq!(fact(info::MAX_VCPUS + 1), Err(Error::InvalidArgument));
+    assert_eq!(fact(info::IOVA_BITS), Ok(0), "there is no SMMU");
+    assert_eq!(fact(info::IOVA_BITS + 1), Err(Error::InvalidArgument));
     assert_eq!(scene.call(Call::Version, &[]), Ok(VERSION.into()));
 }
 

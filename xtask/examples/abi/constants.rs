@@ -42,10 +42,10 @@ pub(super) const GROUPS: &[Group] = &[
     group!("SYNC", "What `vcpu_sync` moves", RUN sync: SHOW_REGS SHOW_FP TAKE_FP),
     group!("VM_STATE", "States of a VM", CALLS vm_state: UNUSED READY VERIFIED POWER_OFF),
     group!("INFO", "Keys of `info`", CALLS info: ROOT_FRAMES IPA_BITS MAX_VMS LIST_REGISTERS HOST_POOL MAX_VCPUS
-        ID_REGISTERS),
+        IOVA_BITS ID_REGISTERS),
     group!("STAT", "Keys of `stat_read`", CALLS stat:
         FRAMES HOST_FRAMES HYP_FRAMES VM_FRAMES CALLS REFUSED HOST_ABORTS
-        VM_STATE VM_MAPPED VM_POOL VM_EXITS VM_ANSWERED VM_SHARED),
+        DEVICE_LOST VM_STATE VM_MAPPED VM_POOL VM_EXITS VM_ANSWERED VM_SHARED),
 ];
 
 /// Sizes and counts that both sides rely on.
