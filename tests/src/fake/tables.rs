@@ -351,11 +351,12 @@ impl Tables {
             ))
         };
         let waiting = self.broken.iter().any(|b| b.at == (table, index));
-        // The same again is no change for whoever still has it.
+        // The same again is no change for whoever still has it. Only where an SMMU is lost it has to
+        // be done: in the CPUs' tables nothing is put back.
         let again = self
             .broken
             .iter()
-            .position(|b| b.at == (table, index) && b.old == new && !valid(old));
+            .position(|b| is_dma(b.vm) && b.at == (table, index) && b.old == new && !valid(old));
         if let Some(again) = again {
             self.broken.remove(again);
         } else if valid(new) && !valid(old) && waiting {
