@@ -162,12 +162,17 @@ impl DmaNodes {
             self.older += 1;
         } else if used && node.is_compatible("arm,gic-v3") {
             self.gic(found)?;
-        } else if used && let Some(page) = doorbell(found) {
-            if let Some(span) = found.registers().next()
-                && node.is_compatible(ITS)
-            {
-                self.services.try_push(span).map_err(|_| Missing::TooMany)?;
+        } else if node.is_compatible(ITS) {
+            // Out of use it is a bus master all the same, and nobody looks at its commands.
+            match found.registers().next() {
+                Some(span) if used => {
+                    self.services.try_push(span).map_err(|_| Missing::TooMany)?;
+                }
+                Some(span) => super::span::push(&mut self.hidden, pages(span))?,
+                None => {}
             }
+        }
+        if used && let Some(page) = doorbell(found) {
             super::span::push(&mut self.doorbells, page)?;
             super::span::join(&mut self.doorbells);
         }
@@ -200,19 +205,25 @@ impl DmaNodes {
         }
         let mut mapped = 0;
         for [_, phandle, first, length] in cells(node, "iommu-map") {
-            self.reach(phandle, u64::from(first) + u64::from(length));
-            mapped += u64::from(length);
+            // An SMMU that is not driven lets everything pass.
+            if self.reach(phandle, u64::from(first) + u64::from(length)) {
+                mapped += u64::from(length);
+            }
         }
         if is_pci(node) && !found.is_below_pci() && mapped < requesters(node) {
             self.open_bridges += 1;
         }
     }
 
-    fn reach(&mut self, phandle: u32, end: u64) {
+    /// Streams below `end` lead to the SMMU of this name; `false`: Ward drives none.
+    fn reach(&mut self, phandle: u32, end: u64) -> bool {
         let ours = |smmu: &&mut SmmuNode| smmu.phandle == Some(phandle);
-        if let Some(smmu) = self.smmus.iter_mut().find(ours) {
+        let found = self.smmus.iter_mut().find(ours);
+        let driven = found.is_some();
+        if let Some(smmu) = found {
             smmu.streams = smmu.streams.max(end);
         }
+        driven
     }
 }
 

@@ -59,8 +59,38 @@ fn streams_go_to_the_smmu_that_their_node_names() {
         .map(|s| (s.streams, s.coherent))
         .collect();
     assert_eq!(seen, [(6, true), (0x300, false)]);
-    // All requester IDs are in the map, though some of them lead elsewhere.
-    assert_eq!(found.open_bridges, 0);
+    // All requester IDs are in the map, but some of them lead to no SMMU.
+    assert_eq!(found.open_bridges, 1);
+}
+
+#[test]
+fn a_bridge_that_leads_to_an_smmu_out_of_use_is_open() {
+    for (state, open) in [("disabled", 1), ("okay", 0)] {
+        let mut smmu = smmu(0x1000_0000, 1, &[]);
+        text(&mut smmu, "status", state);
+        let map = ("iommu-map", &[0, 1, 0, 0x1_0000][..]);
+        let mut bridge = node("pcie@10000000", "pci-host-ecam-generic", &[map]);
+        text(&mut bridge, "device_type", "pci");
+        let found = read(vec![smmu, bridge]).unwrap();
+        assert_eq!(found.open_bridges, open, "{state}");
+    }
+}
+
+#[test]
+fn a_translation_service_is_filtered_or_out_of_reach() {
+    let its = |at: u32, size: u32| {
+        let name = format!("its@{at:x}");
+        node(&name, "arm,gic-v3-its", &[("reg", &[at, size])])
+    };
+    let mut off = its(0x5000_0000, 0x2_0000);
+    text(&mut off, "status", "disabled");
+    // The third has no second frame, and commands all the same.
+    let nodes = vec![its(0x4000_0000, 0x2_0000), off, its(0x6000_0000, 0x1_0000)];
+    let found = read(nodes).unwrap();
+    let bases = |spans: &[Span]| spans.iter().map(|span| span.base).collect::<Vec<_>>();
+    assert_eq!(bases(&found.services), [0x4000_0000, 0x6000_0000]);
+    assert_eq!(bases(&found.hidden), [0x5000_0000]);
+    assert_eq!(bases(&found.doorbells), [0x4001_0000]);
 }
 
 #[test]
