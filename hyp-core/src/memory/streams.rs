@@ -296,8 +296,9 @@ impl<M: Machine> Memory<M> {
         }
         let mem = &Ended(machine);
         let mut budget = PIECE;
-        let start = Ipa::containing(0);
-        while let Some((ipa, leaf)) = self.first_leaf(mem, index, start) {
+        // Tables that are empty already are walked through once, not for each leaf.
+        let mut from = Ipa::containing(0);
+        while let Some((ipa, leaf)) = self.next_leaf(mem, index, from) {
             if leaf.size.frames() > budget {
                 return Ok(Ending::Left);
             }
@@ -306,6 +307,7 @@ impl<M: Machine> Memory<M> {
                 table.break_leaf(mem, ipa, leaf.size);
             }
             self.unpin_leaf(leaf);
+            from = Ipa::containing(ipa.as_u64() + leaf.size.bytes());
         }
         for _ in 0..TABLES {
             let table = self.streams[index].as_mut();
@@ -317,7 +319,7 @@ impl<M: Machine> Memory<M> {
         Ok(Ending::Left)
     }
 
-    fn first_leaf(&self, mem: &Ended<'_, M>, index: usize, from: Ipa) -> Option<(Ipa, Leaf)> {
+    fn next_leaf(&self, mem: &Ended<'_, M>, index: usize, from: Ipa) -> Option<(Ipa, Leaf)> {
         self.streams[index].as_ref()?.table.next_leaf(mem, from)
     }
 
