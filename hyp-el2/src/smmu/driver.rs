@@ -141,8 +141,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Room for the stream among those that lead elsewhere.
+    /// Room for the stream among those that lead elsewhere than the rest; one that leads there again
+    /// takes none.
     fn remember(&mut self, stream: StreamId, domain: Option<Domain>) -> Result<(), AttachError> {
+        if domain == Some(Domain::Host) {
+            self.streams.retain(|(of, _)| *of != stream);
+            return Ok(());
+        }
         match self.streams.iter_mut().find(|(of, _)| *of == stream) {
             Some((_, leads)) => *leads = domain,
             None => self

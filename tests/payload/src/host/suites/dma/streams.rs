@@ -22,6 +22,7 @@ pub(super) const TESTS: &[Test] = &[
     test("mapped-page-cannot-be-given-away", pinned),
     test("mapping-of-what-is-not-the-hosts", foreign),
     test("stream-given-back", given_back),
+    test("streams-one-after-another", one_after_another),
 ];
 
 /// An address that no memory has.
@@ -51,8 +52,12 @@ fn take(dma: &Dma) -> Outcome {
 
 /// Gives it back with all that is still mapped.
 fn give(dma: &Dma) -> Outcome {
+    give_stream(stream(dma))
+}
+
+fn give_stream(stream: u64) -> Outcome {
     loop {
-        match host_call(Call::SmmuFree, &[0, stream(dma)]) {
+        match host_call(Call::SmmuFree, &[0, stream]) {
             Ok(reply) if reply.again => {}
             Ok(_) => return Ok(()),
             Err(error) => fail!("smmu_free: {error:?}"),
@@ -199,6 +204,16 @@ fn foreign(env: &Env) -> Outcome {
         give(dma)?;
         end(vm)
     })
+}
+
+/// A stream that was given back takes no room of the next one's.
+fn one_after_another(_: &Env) -> Outcome {
+    // No device has these; all are in one page of the stream table.
+    for stream in 0x1000..0x1040 {
+        ok(Call::SmmuAlloc, &[0, stream, 0])?;
+        give_stream(stream)?;
+    }
+    Ok(())
 }
 
 /// It has the host's memory again, and nothing of its own table.
