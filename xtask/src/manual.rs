@@ -41,9 +41,13 @@ impl<'a> TestName<'a> {
             }
             TestName::Payload { suite, name } => {
                 let payload = Path::new("tests/payload/src");
-                let file = payload.join("host/suites").join(suite).with_extension("rs");
+                let parts = payload.join("host/suites").join(suite);
+                let file = parts.with_extension("rs");
                 // The guest reports the checks of its own files as `guest::name`.
-                let here = |path: &Path| path == file || path.starts_with(payload.join(suite));
+                let guests = payload.join(suite);
+                let here = |path: &Path| {
+                    path == file || path.starts_with(&parts) || path.starts_with(&guests)
+                };
                 let name = format!("\"{name}\"");
                 sources
                     .iter()
