@@ -1,8 +1,8 @@
 //! The first program of a Linux guest under test: says what the guest sees of its machine.
 //!
 //! Its kernel's command line says what to do (`ward.scenario=`): `check` does the checks of
-//! [`checks`] and powers off, after a restart if `ward.reboot=1`; `hold` hides secrets, says every
-//! second whether they are intact, and powers off when the power button is pressed; `boot` powers
+//! [`checks`] and powers off, after a restart if `ward.reboot=1`; `hold` hides secrets, says twice
+//! a second whether they are intact, and powers off when the power button is pressed; `boot` powers
 //! off at once; `bench` reads the disk for a host that counts; `shell` is for people. Lines are
 //! those of [`report`], with the mark `WARD-GUEST`.
 
