@@ -5,6 +5,7 @@ use hyp_core::abi::calls::info;
 use hyp_core::abi::run::{FP_OFFSET, FP_WORDS, REGS_OFFSET, RunIn, RunOut, exit, in_flags, sync};
 use hyp_core::abi::smccc::{KVM_MEM_RELINQUISH, KVM_MEM_SHARE};
 use hyp_core::abi::{Call, Error};
+use hyp_core::vcpu::context::WINDOW_WORDS;
 use std::sync::Arc;
 use ward_tests::fake::{Hook, StdSched, Step};
 use ward_tests::harness::{Plan, Scene, Shape, free_device};
@@ -23,6 +24,9 @@ const FLAGS: u64 = 0;
 const ANSWER: u64 = 1;
 const ASKED: u64 = 2;
 const VSESR: u64 = RunIn::WORDS as u64 - 1;
+/// Words of the window.
+const PC: u64 = 32;
+const PSTATE: u64 = 33;
 /// `HCR_EL2.VSE`.
 const VSE: u64 = 1 << 8;
 
@@ -155,6 +159,32 @@ fn a_vm_that_is_off_says_so_at_each_run() {
     // One that was never verified did not run, and does not now.
     let ready = scene.vm(true, 1);
     assert_eq!(scene.run(ready, 0, &[]), Err(Error::BadState));
+}
+
+#[test]
+fn every_word_of_a_window_goes_there_and_back() {
+    let scene = Scene::default();
+    let vm = scene.vm(false, 1);
+    assert_eq!(scene.run(vm, 0, &[]), Ok(exit::IRQ));
+    scene.run_in(vm, 0, FLAGS, in_flags::REGS_DIRTY);
+    let words = (0..WINDOW_WORDS as u64).filter(|word| ![PC, PSTATE].contains(word));
+    for word in words.clone() {
+        set_register(&scene, vm, word, 0x1000 + word);
+    }
+    set_register(&scene, vm, PSTATE, 0x3c4);
+    let pc = register(&scene, vm, PC).expect("the host's page");
+    assert_eq!(scene.run(vm, 0, &[]), Ok(exit::IRQ));
+    for word in words.clone() {
+        set_register(&scene, vm, word, 0xbad);
+    }
+    // Not dirty: what the host wrote is not looked at, and what the vCPU has is shown.
+    scene.run_in(vm, 0, FLAGS, 0);
+    assert_eq!(scene.run(vm, 0, &[]), Ok(exit::IRQ));
+    for word in words {
+        assert_eq!(register(&scene, vm, word), Some(0x1000 + word), "{word}");
+    }
+    assert_eq!(register(&scene, vm, PSTATE), Some(0x3c4));
+    assert!(register(&scene, vm, PC) >= Some(pc));
 }
 
 #[test]

@@ -50,12 +50,12 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
     /// Compare what guests cost beside Ward with KVM by itself and in its protected mode, on -cpu max
-    #[arg(long, conflicts_with_all = ["only", "repeat", "cpu"])]
+    #[arg(long, conflicts_with_all = ["only", "cpu"])]
     compare: bool,
     /// Put the tables between the markers in docs/performance.md
     #[arg(long)]
     write: bool,
-    /// Run twice and fail when the counts differ
+    /// Run twice and fail when the counts differ; with --compare, say by how much they do
     #[arg(long)]
     repeat: bool,
     /// CPU model, as QEMU names it
@@ -99,8 +99,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
 fn compare(args: &BenchArgs) -> Result<()> {
     setup::ensure(setup::Scope::Host)?;
     let images = image::build(&ImageArgs::default())?;
-    let columns = compare::measure(&images, Duration::from_secs(args.timeout))?;
-    let table = compare::render(&columns);
+    let limit = Duration::from_secs(args.timeout);
+    let columns = compare::measure(&images, limit)?;
+    let mut table = compare::render(&columns);
+    if args.repeat {
+        let again = compare::measure(&images, limit)?;
+        table.push_str(&compare::spread(&columns, &again));
+    }
     println!("{table}");
     if args.write {
         write(|page| markers::replace(page, compare::MARKERS, &table))?;

@@ -25,8 +25,6 @@ use crate::test::report::{Hopeless, Report};
 
 pub(crate) use bare::gdb_help;
 
-/// RAM in MiB, unless the user wants another size.
-const MEMORY: u32 = 2048;
 /// Seconds until it is given up.
 const LIMIT: u64 = 600;
 
@@ -34,7 +32,7 @@ const LIMIT: u64 = 600;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  cargo xtask demo                                   2 CPUs, 2 GiB, Neoverse N1
+  cargo xtask demo                                   2 CPUs, 1 GiB, Neoverse N1
   cargo xtask demo --cpus 4 --memory 4096 --cpu cortex-a76
   cargo xtask demo --kernel Image                    with another build of the project's kernel
   cargo xtask demo --bare                            without Linux, in seconds: the EL1 test host and guest
@@ -53,9 +51,9 @@ pub(crate) struct DemoArgs {
     /// Number of CPUs
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
     cpus: u32,
-    /// RAM in MiB [default: 2048; 1024 with --bare]
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(512..=16384))]
-    memory: Option<u32>,
+    /// RAM in MiB
+    #[arg(long, default_value_t = 1024, value_name = "MIB", value_parser = clap::value_parser!(u32).range(512..=16384))]
+    memory: u32,
     /// CPU model, as QEMU names it: cortex-a53, cortex-a76, neoverse-n1, max
     #[arg(long, default_value = "neoverse-n1", value_name = "MODEL")]
     cpu: String,
@@ -78,7 +76,7 @@ impl DemoArgs {
     pub(crate) fn usual() -> Self {
         DemoArgs {
             cpus: 2,
-            memory: None,
+            memory: 1024,
             cpu: "cortex-a76".to_owned(),
             kernel: Choice::Small,
             timeout: None,
@@ -87,11 +85,11 @@ impl DemoArgs {
         }
     }
 
-    fn machine(&self, memory: u32) -> Machine<'_> {
+    fn machine(&self) -> Machine<'_> {
         Machine {
             cpu: &self.cpu,
             cpus: self.cpus,
-            memory: self.memory.unwrap_or(memory),
+            memory: self.memory,
             count_instructions: false,
         }
     }
@@ -147,7 +145,7 @@ fn boot(args: &DemoArgs) -> Result<()> {
         files: &files,
     };
     initramfs::tests(&content, &initrd)?;
-    let machine = args.machine(MEMORY);
+    let machine = args.machine();
     let bootargs = format!(
         "console=ttyAMA0 printk.devkmsg=on ward.scenario=demo ward.cpus={} ward.memory={}",
         machine.cpus, machine.memory

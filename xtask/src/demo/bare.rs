@@ -13,8 +13,6 @@ use anyhow::{Context, Result, bail};
 
 /// The line that the host prints when the guest itself said that it is well.
 const GUEST_WELL: &str = "WARD-DEMO: guest reported success";
-/// RAM in MiB, unless the user wants another size.
-const MEMORY: u32 = 1024;
 /// The line that the host prints before it powers off.
 const DONE: &str = "WARD-DEMO: done";
 
@@ -30,7 +28,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<()> {
 
 /// Boots the finished images and judges what the console showed.
 pub(crate) fn boot(args: &DemoArgs, images: &Images) -> Result<()> {
-    let machine = args.machine(MEMORY);
+    let machine = args.machine();
     let mut qemu = Boot {
         machine,
         images,

@@ -1,13 +1,15 @@
 //! The first program of a Linux guest under test: says what the guest sees of its machine.
 //!
 //! Its kernel's command line says what to do (`ward.scenario=`): `check` does the checks of
-//! [`checks`] and powers off, after a restart if `ward.reboot=1`; `hold` hides secrets, says every
-//! second whether they are intact, and powers off when the power button is pressed; `boot` powers
-//! off at once; `shell` is for people. Lines are those of [`report`], with the mark `WARD-GUEST`.
+//! [`checks`] and powers off, after a restart if `ward.reboot=1`; `hold` hides secrets, says twice
+//! a second whether they are intact, and powers off when the power button is pressed; `boot` powers
+//! off at once; `bench` reads the disk for a host that counts; `shell` is for people. Lines are
+//! those of [`report`], with the mark `WARD-GUEST`.
 
 #[expect(dead_code, reason = "the host's tests use the rest")]
 #[path = "../../args.rs"]
 mod args;
+mod bench;
 mod checks;
 mod hold;
 mod machine;
@@ -67,6 +69,7 @@ fn run(report: &mut Report) -> Result<()> {
         Some("check") => checks::run(&args, report),
         Some("hold") => hold::run(report),
         Some("shell") => shell(),
+        Some("bench") => bench::run(),
         Some("boot") => {
             report.plan("boot", &["boot"]);
             report.ok("boot");
