@@ -115,12 +115,20 @@ fn compare(args: &BenchArgs) -> Result<()> {
 
 /// The table of calls, lines and bytes.
 fn calls(args: &BenchArgs, images: &Images) -> Result<String> {
-    let mut rows = measure(args, images)?;
+    let all = || -> Result<[Vec<Row>; 2]> {
+        Ok([measure(args, images, &[])?, measure(args, images, SMMU)?])
+    };
+    let [mut rows, smmu] = all()?;
     if args.repeat {
-        let again = measure(args, images)?;
-        same(&table::differences(&rows, &again))?;
-        println!("bench: both runs agree on all {} counts", rows.len());
+        let again = all()?;
+        same(&table::differences(&rows, &again[0]))?;
+        same(&table::differences(&smmu, &again[1]))?;
+        println!(
+            "bench: both runs agree on all {} counts",
+            rows.len() + smmu.len()
+        );
     }
+    let mut devices = table::render_both(&rows, &smmu);
     rows.extend(lines::trusted_crates()?);
     let sizes = images.sizes;
     rows.push(Row::new(
@@ -130,7 +138,8 @@ fn calls(args: &BenchArgs, images: &Images) -> Result<String> {
     ));
     rows.push(Row::new("image data", sizes.data, "bytes"));
     rows.push(Row::new("image bss", sizes.bss, "bytes"));
-    Ok(table::render(&rows))
+    devices.insert(0, '\n');
+    Ok(table::render(&rows) + &devices)
 }
 
 /// The tables of a Linux host.
@@ -155,8 +164,12 @@ fn same(different: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Boots the bench suite and reads its `BENCH name value unit` lines.
-fn measure(args: &BenchArgs, images: &Images) -> Result<Vec<Row>> {
+/// What a machine has beside, if Ward is to have an SMMU to keep.
+const SMMU: &[&str] = &["-machine", "iommu=smmuv3"];
+
+/// Boots the bench suite and reads its `BENCH name value unit` lines. The machine has these devices
+/// beside (arguments of QEMU).
+fn measure(args: &BenchArgs, images: &Images, devices: &[&str]) -> Result<Vec<Row>> {
     // One CPU: with instruction counting QEMU runs the CPUs in turn, and waiting would be counted.
     let machine = Machine {
         cpu: &args.cpu,
@@ -172,6 +185,7 @@ fn measure(args: &BenchArgs, images: &Images) -> Result<Vec<Row>> {
         wait_for_gdb: false,
     }
     .command();
+    qemu.args(devices);
     say("counting instructions in QEMU");
     let console = console::watch(&mut qemu, Some(Duration::from_secs(args.timeout)), true)?;
     if let Some(wrong) = console.bad_end() {

@@ -55,6 +55,24 @@ pub(crate) fn read(lines: &[String]) -> Result<Vec<Row>> {
     .collect()
 }
 
+/// Counts of one machine beside those of another that has an SMMU, where they differ, in Markdown.
+pub(crate) fn render_both(rows: &[Row], smmu: &[Row]) -> String {
+    let mut table =
+        "| what | without an SMMU | with one | unit |\n|---|---:|---:|---|\n".to_owned();
+    for row in smmu {
+        let without = rows.iter().find(|other| other.name == row.name);
+        if without == Some(row) {
+            continue;
+        }
+        let without = without.map_or("-".to_owned(), |row| row.value.to_string());
+        table.push_str(&format!(
+            "| {} | {without} | {} | {} |\n",
+            row.name, row.value, row.unit
+        ));
+    }
+    table
+}
+
 /// What differs between two runs, one sentence each.
 pub(crate) fn differences(first: &[Row], second: &[Row]) -> Vec<String> {
     let mut different = Vec::new();
@@ -125,6 +143,16 @@ mod tests {
         ] {
             assert_eq!(differences(&first, &second).len(), 1, "{second:?}");
         }
+    }
+
+    #[test]
+    fn what_an_smmu_changes_is_shown_and_the_rest_is_not() {
+        let row = |name, value| Row::new(name, value, "instructions");
+        let smmu = [row("a", 1), row("b", 3), row("c", 4)];
+        let table = render_both(&[row("a", 1), row("b", 2)], &smmu);
+        assert!(!table.contains("| a |"), "{table}");
+        assert!(table.contains("| b | 2 | 3 | instructions |"), "{table}");
+        assert!(table.contains("| c | - | 4 | instructions |"), "{table}");
     }
 
     #[test]

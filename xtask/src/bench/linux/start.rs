@@ -1,4 +1,4 @@
-//! The three machines.
+//! The four machines.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ const MEMORY: &str = "2048";
 const BOOTARGS: &str = "console=ttyAMA0 quiet panic=-1";
 /// A disk that answers with zeros, later than the CPU looks: the host always has to wait, and
 /// takes an interrupt, as with a disk.
-const DISK: &str = "driver=null-co,node-name=disk,size=67108864,read-zeroes=on,latency-ns=200000";
+const DISK: &str = "driver=null-co,size=67108864,read-zeroes=on,latency-ns=200000,node-name=";
 
 /// How the kernel is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +22,13 @@ pub(super) enum Start {
     El2,
     /// By Ward, at EL1.
     Ward,
+    /// By Ward, at EL1; all devices are behind Ward's SMMU.
+    Smmu,
 }
 
 impl Start {
     /// In the order of the table.
-    pub(super) const ALL: [Start; 3] = [Start::El1, Start::El2, Start::Ward];
+    pub(super) const ALL: [Start; 4] = [Start::El1, Start::El2, Start::Ward, Start::Smmu];
 
     /// In words.
     pub(super) fn what(self) -> &'static str {
@@ -34,7 +36,13 @@ impl Start {
             Start::El1 => "at EL1 without Ward",
             Start::El2 => "at EL2 without Ward",
             Start::Ward => "beside Ward",
+            Start::Smmu => "beside Ward with an SMMU",
         }
+    }
+
+    /// Whether Ward starts it.
+    pub(super) fn by_ward(self) -> bool {
+        matches!(self, Start::Ward | Start::Smmu)
     }
 
     /// The QEMU command.
@@ -46,14 +54,27 @@ impl Start {
             "virtualization=on,"
         };
         qemu.arg("-machine");
-        qemu.arg(format!("virt,{el2}gic-version=3,dtb-randomness=off"));
+        // A virtio device is no bus master like another unless it is told so.
+        let (smmu, platform) = match self {
+            Start::Smmu => ("iommu=smmuv3,", ",iommu_platform=on"),
+            _ => ("", ""),
+        };
+        qemu.arg(format!("virt,{el2}{smmu}gic-version=3,dtb-randomness=off"));
         // One CPU: with instruction counting QEMU runs the CPUs in turn, and waiting would be counted.
         qemu.args(["-cpu", cpu, "-smp", "1", "-m", MEMORY]);
         qemu.args(["-accel", "tcg", "-icount", "shift=0,sleep=off"]);
         qemu.args(["-seed", "1"]).args(BARE);
-        qemu.args(["-blockdev", DISK]);
-        qemu.args(["-device", "virtio-blk-pci,drive=disk,disable-legacy=on"]);
-        files.load(&mut qemu, self == Start::Ward, BOOTARGS);
+        for (name, device) in [
+            (
+                "virtio",
+                format!("virtio-blk-pci,drive=virtio,disable-legacy=on{platform}"),
+            ),
+            ("nvme", "nvme,drive=nvme,serial=ward".to_owned()),
+        ] {
+            qemu.arg("-blockdev").arg(format!("{DISK}{name}"));
+            qemu.args(["-device", &device]);
+        }
+        files.load(&mut qemu, self.by_ward(), BOOTARGS);
         qemu
     }
 
@@ -74,11 +95,13 @@ mod tests {
 
     #[test]
     fn the_machines_differ_in_how_they_start() {
-        let [el1, el2, ward] = Start::ALL.map(|start| start.line("cortex-a76"));
+        let [el1, el2, ward, smmu] = Start::ALL.map(|start| start.line("cortex-a76"));
         assert!(!el1.contains("virtualization") && el1.contains("-kernel Image -initrd"));
         assert_eq!(el1, el2.replace("virtualization=on,", ""));
         assert!(ward.contains("-kernel ward.bin") && ward.contains("kernel=Image,bootargs="));
-        for line in [el1, el2, ward] {
+        let without = smmu.replace("iommu=smmuv3,", "");
+        assert_eq!(ward, without.replace(",iommu_platform=on", ""));
+        for line in [el1, el2, ward, smmu] {
             assert!(line.contains("-icount shift=0,sleep=off -seed 1"), "{line}");
         }
     }

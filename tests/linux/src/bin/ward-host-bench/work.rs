@@ -42,7 +42,12 @@ pub(crate) const LOADS: &[Load] = &[
     },
     Load {
         name: "virtio-blk",
-        run: virtio_blk,
+        run: || reads("/dev/vda"),
+        waits: true,
+    },
+    Load {
+        name: "nvme",
+        run: || reads("/dev/nvme0n1"),
         waits: true,
     },
 ];
@@ -148,21 +153,21 @@ fn messages() -> Result<()> {
     children.into_iter().try_for_each(wait)
 }
 
-/// 1,000 direct reads of 4 KiB, far from each other, from a virtio disk.
-fn virtio_blk() -> Result<()> {
+/// 1,000 direct reads of 4 KiB, far from each other, from a disk.
+fn reads(path: &str) -> Result<()> {
     #[repr(align(4096))]
     struct Aligned([u8; PAGE]);
     use std::os::unix::fs::FileExt;
     let disk = File::options()
         .read(true)
         .custom_flags(libc::O_DIRECT)
-        .open("/dev/vda")
-        .context("cannot open /dev/vda")?;
+        .open(path)
+        .with_context(|| format!("cannot open {path}"))?;
     let mut buffer = Box::new(Aligned([0; PAGE]));
     for n in 0..1000_u64 {
         let page = n * 7919 % 16_384;
         disk.read_exact_at(&mut buffer.0, page * PAGE as u64)
-            .context("cannot read /dev/vda")?;
+            .with_context(|| format!("cannot read {path}"))?;
     }
     Ok(())
 }

@@ -5,12 +5,15 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 fn costs(ward: u64) -> Costs {
+    let one = |kib, share| Ward {
+        boot: 5,
+        memory: (kib, share),
+    };
     let counts = |count| vec![("syscalls".to_owned(), count)];
     Costs {
         commands: vec!["qemu".to_owned()],
-        counts: vec![counts(1000), counts(1000), counts(ward)],
-        ward_boot: 5,
-        memory: (3388, 33),
+        counts: vec![counts(1000), counts(1000), counts(ward), counts(1001)],
+        wards: vec![one(3388, 33), one(9000, 53)],
     }
 }
 
@@ -46,14 +49,19 @@ fn wards_own_lines_are_read() {
 fn misses_are_marked() {
     let table = render(&costs(1010));
     assert!(
-        table.contains("| syscalls | 1000 | 1000 | 1010 | 1.010 | 1.010 | 1.010 |  |"),
+        table.contains(
+            "| syscalls | 1000 | 1000 | 1010 | 1001 | 1.010 | 1.010 | 1.001 | 1.010 |  |"
+        ),
         "{table}"
     );
     assert!(
-        table.contains("| the same | 0.33 | % of RAM | 0.30 | missed |"),
+        table.contains("| the same | 0.33 | 0.53 | % of RAM | 0.30 without an SMMU | missed |"),
         "{table}"
     );
-    assert!(render(&costs(1011)).contains("| 1.011 | 1.010 | missed |"));
+    assert!(render(&costs(1011)).contains("| 1.001 | 1.010 | missed |"));
+    let mut smmu = costs(1000);
+    smmu.counts[3][0].1 = 1011;
+    assert!(render(&smmu).contains("| 1.000 | 1.000 | 1.011 | 1.010 | missed |"));
 }
 
 #[test]
