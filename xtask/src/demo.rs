@@ -156,6 +156,7 @@ fn boot(args: &DemoArgs) -> Result<()> {
         kernel: &kernel.image,
         initrd: &initrd,
         bootargs: &bootargs,
+        smmu: true,
         nvme: &disk(&dir.join("nvme.img"))?,
         virtio: &disk(&dir.join("virtio.img"))?,
         console: Reader::Program,

@@ -113,6 +113,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         kernel: &kernel.image,
         initrd: &initrd,
         bootargs: bootargs.trim_end(),
+        smmu: true,
         nvme: &disk(&dir.join("nvme.img"))?,
         virtio: &virtio,
         console: Reader::Person,

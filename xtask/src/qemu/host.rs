@@ -12,6 +12,14 @@ const KERNEL: u64 = 0x5000_0000;
 /// Where the initial RAM disk is loaded: 256 MiB above the kernel.
 const INITRD: u64 = 0x6000_0000;
 
+/// What a machine with an SMMU has beside: virtio devices are bus masters like others there.
+const BEHIND_SMMU: [&str; 4] = [
+    "-machine",
+    "iommu=smmuv3",
+    "-global",
+    "virtio-device.iommu_platform=on",
+];
+
 /// One boot of a Linux host beside Ward.
 pub(crate) struct HostBoot<'a> {
     /// The machine.
@@ -24,6 +32,8 @@ pub(crate) struct HostBoot<'a> {
     pub(crate) initrd: &'a Path,
     /// Its command line.
     pub(crate) bootargs: &'a str,
+    /// Whether the machine has an SMMUv3, with all devices behind it.
+    pub(crate) smmu: bool,
     /// What the NVMe disk holds.
     pub(crate) nvme: &'a Path,
     /// What the virtio disk holds.
@@ -81,6 +91,9 @@ impl HostBoot<'_> {
             "-device",
             "virtio-net-pci,netdev=net,disable-legacy=on,romfile=",
         ]);
+        if self.smmu {
+            qemu.args(BEHIND_SMMU);
+        }
         if self.wait_for_gdb {
             qemu.args(["-s", "-S"]);
         }
@@ -141,6 +154,7 @@ mod tests {
             kernel: Path::new("/w/Image"),
             initrd: Path::new("/w/initrd"),
             bootargs: "console=ttyAMA0 a,b",
+            smmu: true,
             nvme: Path::new("/w/n,1"),
             virtio: Path::new("/w/v"),
             console,
@@ -152,6 +166,7 @@ mod tests {
             "'guest-loader,addr=0x50000000,kernel=/w/Image,bootargs=console=ttyAMA0 a,,b'",
             "guest-loader,addr=0x60000000,initrd=/w/initrd ",
             "id=nvme,format=raw,file=/w/n,,1 ",
+            "-machine iommu=smmuv3 ",
         ] {
             assert!(line.contains(part), "{part} in {line}");
         }

@@ -23,7 +23,7 @@ use crate::qemu::console::{self, Console};
 use crate::qemu::host::{HostBoot, Reader};
 use crate::run::say;
 use report::Report;
-use runs::{BEHIND_SMMU, Disk, RUNS, Run, Tier};
+use runs::{Disk, RUNS, Run, Tier};
 
 /// How many lines of a console are shown when something is wrong.
 const TAIL: usize = 25;
@@ -239,6 +239,7 @@ fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
         kernel: &kernel.image,
         initrd: &initrd,
         bootargs: &bootargs,
+        smmu: run.smmu(),
         nvme: &nvme,
         virtio: &virtio,
         console: Reader::Program,
@@ -250,9 +251,6 @@ fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
         What::WithoutWard(_) => boot.without_ward(),
         _ => boot.command(),
     };
-    if run.tier == Tier::Dma {
-        qemu.args(BEHIND_SMMU);
-    }
     let console = console::watch_until(&mut qemu, Some(limit), false, |line| hopeless.after(line))?;
     for file in [&initrd, &nvme, &virtio] {
         // Only the console is of use afterwards.

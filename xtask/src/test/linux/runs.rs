@@ -29,14 +29,6 @@ pub(super) struct Run {
     pub(super) long: bool,
 }
 
-/// What a machine of the tier `dma` has beside: an SMMU, behind which virtio devices are, too.
-pub(super) const BEHIND_SMMU: [&str; 4] = [
-    "-machine",
-    "iommu=smmuv3",
-    "-global",
-    "virtio-device.iommu_platform=on",
-];
-
 /// What a host's virtio disk holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Disk {
@@ -60,6 +52,11 @@ pub(super) enum Tier {
 }
 
 impl Run {
+    /// Whether the machine has an SMMU. A host without guests is tested without.
+    pub(super) fn smmu(&self) -> bool {
+        self.tier != Tier::Linux
+    }
+
     /// The kernel's command line.
     pub(super) fn bootargs(&self) -> String {
         format!(
