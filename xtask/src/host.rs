@@ -42,8 +42,8 @@ In the shell `ward run /guest.ward` starts a protected guest, signed with this w
 With --debian there is one more guest, a small Debian with apt:
 `ward run /debian.ward --disk /dev/vda --net tap=tap0`.
 
-The machine has GICv3 with ITS, an NVMe disk, and a disk and a network card by virtio-pci. Both
-disks are scratch files in target/ward/linux/run and keep what is written to them. Leave with
+The machine has GICv3 with ITS, an SMMUv3, an NVMe disk, and a disk and a network card by virtio-pci.
+Both disks are scratch files in target/ward/linux/run and keep what is written to them. Leave with
 `poweroff -f` in the shell, or Ctrl-A X; Ctrl-A C leads to QEMU's monitor. `reboot -f` starts the
 machine again, Ward included. The exit status is 0 when the machine powered off, 1 when QEMU failed.")]
 pub(crate) struct RunArgs {

@@ -226,6 +226,7 @@ const ATTACKS: &[Check] = &[
     check("attack-move-pages", guests::attack),
     check("attack-compact", guests::attack),
     check("attack-same-page-merging", guests::attack),
+    check("attack-direct-io", guests::attack),
     check("attack-discard", guests::attack),
     check("attack-unmap", guests::attack),
     check("attack-get-one-reg", guests::attack),

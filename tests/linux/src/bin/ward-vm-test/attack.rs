@@ -5,6 +5,7 @@
 //! they were. Names of attacks are names of tests.
 
 pub(crate) mod calls;
+mod devices;
 mod kernel;
 mod pages;
 mod process;
@@ -67,6 +68,7 @@ const ATTACKS: &[Attack] = &[
     outside("move-pages", pages::move_pages),
     outside("compact", pages::compact),
     inside("same-page-merging", pages::merge),
+    inside("direct-io", devices::direct_io),
     inside("discard", pages::discard),
     inside("unmap", pages::unmap),
     inside("get-one-reg", registers::get),

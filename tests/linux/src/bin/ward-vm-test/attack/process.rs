@@ -14,7 +14,7 @@ use crate::guest::Guest;
 use crate::memory::{self, PAGE};
 
 /// What an attacker writes.
-const GRAFFITI: u64 = 0x6772_6166_6669_7469;
+pub(super) const GRAFFITI: u64 = 0x6772_6166_6669_7469;
 
 /// A load from the VMM's mapping.
 pub(super) fn mapping_load(_: &Guest, target: &Target) -> Result<()> {
