@@ -79,7 +79,7 @@ fn pressure() -> Result<()> {
     // More than there is, so that something must go out.
     let size = usize::try_from(free + free / 16)? & !0xfff;
     let ballast = Memory::new(size, false)?;
-    let cold = ballast.start() + (size / 4 & !0xfff);
+    let cold = ballast.start() + ((size / 4) & !0xfff);
     for page in (ballast.start()..ballast.start() + ballast.size()).step_by(PAGE) {
         if page == cold {
             // What goes out first. Else the kernel looks at all there is before it finds a page that
