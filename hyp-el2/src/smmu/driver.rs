@@ -38,6 +38,8 @@ pub(super) struct Driver {
     pub(super) limiter: Limiter,
     /// Events were lost since the last line.
     pub(super) overflow: bool,
+    /// When it may be said again that nothing is left of them.
+    pub(super) next_loss: u64,
     /// The operator knows that it is lost.
     pub(super) told_lost: bool,
 }
@@ -101,6 +103,7 @@ impl Driver {
             pending: false,
             limiter,
             overflow: false,
+            next_loss: 0,
             told_lost: false,
         }
     }

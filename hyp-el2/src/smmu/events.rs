@@ -62,7 +62,7 @@ pub fn look() {
     NEXT.store(mmio::now() + mmio::frequency() / LOOKS_A_SECOND, Relaxed);
     for (n, unit) in units().iter().enumerate() {
         let mut lines = ArrayVec::<Line, LINES>::new();
-        let mut lost = false;
+        let (mut lost, mut untold) = (false, false);
         if let Some(driver) = &mut *unit.lock() {
             let was_lost = driver.told_lost;
             let errors = driver.smmu.errors(&unit.hw);
@@ -88,11 +88,23 @@ pub fn look() {
                     }
                 }
             }
+            // A flood may leave no record at all to tell of: each look finds the queue spoilt by the
+            // next that did not fit (7.2.2), and the driver throws away what is in it.
+            if driver.overflow && lines.is_empty() && mmio::now() >= driver.next_loss {
+                driver.next_loss = mmio::now() + mmio::frequency();
+                driver.overflow = false;
+                untold = true;
+            }
             driver.told_lost |= driver.smmu.is_lost();
             lost = driver.told_lost && !was_lost;
         }
         for line in &lines {
             tell(n, line);
+        }
+        if untold {
+            glue::ward().log(format_args!(
+                "smmu {n}: more was refused than its queue of events holds: what, is lost"
+            ));
         }
         if lost {
             driver::lose();
