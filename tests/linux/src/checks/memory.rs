@@ -12,7 +12,7 @@ use crate::scenario::Context;
 
 /// What Ward's image and its CPUs' stacks may take at most, and its records and tables, in 1/10000
 /// of RAM.
-const WARDS_SHARE: (u64, u64) = (640 << 10, 24);
+const WARDS_SHARE: (u64, u64) = (704 << 10, 24);
 /// All of that on a machine with an SMMU, for which there are tables of single pages.
 const WITH_TABLES: (u64, u64) = (0, 60);
 /// Where RAM begins on QEMU's machine `virt`.
