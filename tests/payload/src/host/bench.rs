@@ -1,7 +1,7 @@
 //! Counts, printed as `BENCH name value unit`. Under QEMU's `-icount shift=0` a nanosecond of the
 //! counter is one instruction.
 
-use super::calls::{host_call, ok};
+use super::calls::{host_call, ok, whole};
 use super::env::Env;
 use super::run::{SEARCH, TICK};
 use super::text::Outcome;
@@ -193,7 +193,7 @@ fn devices() -> Outcome {
         }
         pages::give(frames, 1 << order);
     }
-    while host_call(Call::SmmuFree, &[0, STREAM]).is_ok_and(|reply| reply.again) {}
+    whole(Call::SmmuFree, &[0, STREAM]).ok();
     Ok(())
 }
 

@@ -40,6 +40,16 @@ pub(crate) fn host_call(function: Call, args: &[u64]) -> Result<Reply, Error> {
     }
 }
 
+/// Makes a call that is done in pieces, until all of it is.
+pub(crate) fn whole(function: Call, args: &[u64]) -> Result<Reply, Error> {
+    loop {
+        let reply = host_call(function, args)?;
+        if !reply.again {
+            return Ok(reply);
+        }
+    }
+}
+
 /// The name of a call.
 pub(crate) fn name(call: Call) -> &'static str {
     CALLS

@@ -1,6 +1,6 @@
 //! Building and ending a VM, call by call, and keeping the books of every frame given for it.
 
-use super::calls::{self, host_call, ok};
+use super::calls::{self, host_call, ok, whole};
 use super::device::Device;
 use super::env::Env;
 use super::owner::{IMAGES, Signed};
@@ -260,12 +260,8 @@ impl Vm {
 
     /// Takes everything back: each frame must be the host's again and zero.
     pub(crate) fn destroy(self) -> Outcome {
-        loop {
-            match host_call(Call::VmDestroy, &[self.id]) {
-                Ok(reply) if reply.again => {}
-                Ok(_) => break,
-                Err(error) => fail!("vm_destroy: {error:?}"),
-            }
+        if let Err(error) = whole(Call::VmDestroy, &[self.id]) {
+            fail!("vm_destroy: {error:?}");
         }
         self.run_pages.iter().for_each(|page| pages::give(*page, 1));
         while let Some(range) = forget(self.book) {

@@ -1,7 +1,7 @@
 //! Devices with a table of their own: they reach what the host mapped for them, and no more.
 
 use super::{end, hiding, kept, with_devices};
-use crate::host::calls::{host_call, ok, refused, refused_as};
+use crate::host::calls::{ok, refused, refused_as, whole};
 use crate::host::dma::{ATTACK, Dma};
 use crate::host::env::Env;
 use crate::host::log::Log;
@@ -45,7 +45,7 @@ fn clear(dma: &Dma, iova: u64) -> Outcome {
 /// Takes the stream, with the page for the device's results at its own address.
 fn take(dma: &Dma) -> Outcome {
     // What a test left that failed.
-    while host_call(Call::SmmuFree, &[0, stream(dma)]).is_ok_and(|reply| reply.again) {}
+    whole(Call::SmmuFree, &[0, stream(dma)]).ok();
     ok(Call::SmmuAlloc, &[0, stream(dma), 0])?;
     map(dma, dma.page(), dma.page(), READ_WRITE)
 }
@@ -56,12 +56,9 @@ fn give(dma: &Dma) -> Outcome {
 }
 
 fn give_stream(stream: u64) -> Outcome {
-    loop {
-        match host_call(Call::SmmuFree, &[0, stream]) {
-            Ok(reply) if reply.again => {}
-            Ok(_) => return Ok(()),
-            Err(error) => fail!("smmu_free: {error:?}"),
-        }
+    match whole(Call::SmmuFree, &[0, stream]) {
+        Ok(_) => Ok(()),
+        Err(error) => fail!("smmu_free: {error:?}"),
     }
 }
 
