@@ -90,8 +90,9 @@ pub fn look() {
             }
             // A flood may leave no record at all to tell of: each look finds the queue spoilt by the
             // next that did not fit (7.2.2), and the driver throws away what is in it.
-            if driver.overflow && lines.is_empty() && mmio::now() >= driver.next_loss {
-                driver.next_loss = mmio::now() + mmio::frequency();
+            let now = mmio::now();
+            if driver.overflow && lines.is_empty() && now >= driver.next_loss {
+                driver.next_loss = now + mmio::frequency();
                 driver.overflow = false;
                 untold = true;
             }
