@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use crate::image::{self, ImageArgs, Images};
 use crate::payload::Guest;
-use crate::qemu::{Boot, Machine, console};
+use crate::qemu::{Boot, Machine, SMMU, console};
 use crate::run::say;
 use crate::setup;
 use crate::{markers, paths};
@@ -116,7 +116,7 @@ fn compare(args: &BenchArgs) -> Result<()> {
 /// The table of calls, lines and bytes.
 fn calls(args: &BenchArgs, images: &Images) -> Result<String> {
     let all = || -> Result<[Vec<Row>; 2]> {
-        Ok([measure(args, images, &[])?, measure(args, images, SMMU)?])
+        Ok([measure(args, images, &[])?, measure(args, images, &SMMU)?])
     };
     let [mut rows, smmu] = all()?;
     if args.repeat {
@@ -128,7 +128,7 @@ fn calls(args: &BenchArgs, images: &Images) -> Result<String> {
             rows.len() + smmu.len()
         );
     }
-    let mut devices = table::render_both(&rows, &smmu);
+    let devices = table::render_both(&rows, &smmu);
     rows.extend(lines::trusted_crates()?);
     let sizes = images.sizes;
     rows.push(Row::new(
@@ -138,8 +138,7 @@ fn calls(args: &BenchArgs, images: &Images) -> Result<String> {
     ));
     rows.push(Row::new("image data", sizes.data, "bytes"));
     rows.push(Row::new("image bss", sizes.bss, "bytes"));
-    devices.insert(0, '\n');
-    Ok(table::render(&rows) + &devices)
+    Ok(format!("{}\n{devices}", table::render(&rows)))
 }
 
 /// The tables of a Linux host.
@@ -163,9 +162,6 @@ fn same(different: &[String]) -> Result<()> {
     }
     Ok(())
 }
-
-/// What a machine has beside, if Ward is to have an SMMU to keep.
-const SMMU: &[&str] = &["-machine", "iommu=smmuv3"];
 
 /// Boots the bench suite and reads its `BENCH name value unit` lines. The machine has these devices
 /// beside (arguments of QEMU).

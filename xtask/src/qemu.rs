@@ -43,6 +43,9 @@ impl Machine<'_> {
     }
 }
 
+/// What a machine with an SMMU has beside.
+pub(crate) const SMMU: [&str; 2] = ["-machine", "iommu=smmuv3"];
+
 /// A console on our terminal and nothing else; a reset ends it. No default devices: no network card
 /// or graphics, whose ROM files need more packages.
 pub(crate) const BARE: [&str; 5] = [

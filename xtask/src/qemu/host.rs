@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Machine, guest_loader};
+use super::{Machine, SMMU, guest_loader};
 use crate::payload::{Kind, Module};
 
 /// Where the kernel is loaded: 2 MiB aligned, above Ward's image and QEMU's device tree, in RAM of
@@ -12,13 +12,8 @@ const KERNEL: u64 = 0x5000_0000;
 /// Where the initial RAM disk is loaded: 256 MiB above the kernel.
 const INITRD: u64 = 0x6000_0000;
 
-/// What a machine with an SMMU has beside: virtio devices are bus masters like others there.
-const BEHIND_SMMU: [&str; 4] = [
-    "-machine",
-    "iommu=smmuv3",
-    "-global",
-    "virtio-device.iommu_platform=on",
-];
+/// Beside an SMMU virtio devices are bus masters like others.
+const BEHIND_SMMU: [&str; 2] = ["-global", "virtio-device.iommu_platform=on"];
 
 /// One boot of a Linux host beside Ward.
 pub(crate) struct HostBoot<'a> {
@@ -92,7 +87,7 @@ impl HostBoot<'_> {
             "virtio-net-pci,netdev=net,disable-legacy=on,romfile=",
         ]);
         if self.smmu {
-            qemu.args(BEHIND_SMMU);
+            qemu.args(SMMU).args(BEHIND_SMMU);
         }
         if self.wait_for_gdb {
             qemu.args(["-s", "-S"]);

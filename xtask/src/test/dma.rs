@@ -10,6 +10,7 @@ use super::machines::{Run, run as machine};
 use super::suite;
 use super::tally::Tally;
 use crate::image::{self, ImageArgs, Images};
+use crate::qemu::SMMU;
 use crate::qemu::console::Console;
 use crate::run;
 
@@ -27,8 +28,8 @@ const fn limited(run: Run) -> Run {
 /// What these machines have beside: an SMMU, two devices that do DMA as they are told, without the
 /// mask of 28 bits that would have attacks miss, and one on a bus that no SMMU stands before.
 const DEVICES: &[&str] = &[
-    "-machine",
-    "iommu=smmuv3",
+    SMMU[0],
+    SMMU[1],
     "-device",
     "edu,addr=2.0,dma_mask=0xffffffffffffffff",
     "-device",

@@ -115,7 +115,8 @@ struct Ready {
     /// Ward as it is shipped, and for tests.
     ward: PathBuf,
     test_ward: PathBuf,
-    small: Prepared,
+    /// The tier's kernel.
+    kernel: Prepared,
     program: PathBuf,
     busybox: PathBuf,
     bundle: PathBuf,
@@ -133,16 +134,16 @@ impl Ready {
             Tier::Dma => Choice::Stock,
             Tier::Linux | Tier::Guest => Choice::Small,
         };
-        let small = kernel::prepare(&choice)?;
+        let kernel = kernel::prepare(&choice)?;
         let mut spare = Vec::new();
-        if let Some(built) = &small.small {
+        if let Some(built) = &kernel.small {
             for name in ["ward_log", "ward_attack", "ward_peek"] {
                 spare.push(modules::build(built, name)?);
             }
         }
         let guests = match tier {
             Tier::Linux | Tier::Dma => Vec::new(),
-            Tier::Guest => guest_files(&small.image)?,
+            Tier::Guest => guest_files(&kernel.image)?,
         };
         Ok(Ready {
             guests,
@@ -152,7 +153,7 @@ impl Ready {
             },
             bundle: images.payload.bundle().to_path_buf(),
             ward: images.ward,
-            small,
+            kernel,
             program: host::program("ward-host-test")?,
             busybox: stock::busybox()?,
             spare,
@@ -194,7 +195,7 @@ fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
         stock = kernel::prepare(&Choice::Stock)?;
         (&stock, &[][..])
     } else {
-        (&ready.small, &ready.spare[..])
+        (&ready.kernel, &ready.spare[..])
     };
     let machine = run.machine;
     say(&format!(
@@ -218,8 +219,8 @@ fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
     disk::nvme(&nvme, &kernel.image, &initrd)?;
     match run.disk {
         Disk::Empty => drop(disk::empty(&virtio)?),
-        Disk::Debian => debian::guest_disk(&ready.small.image, &virtio)?,
-        Disk::Qemu => debian::copy(&debian::disk(&debian::QEMU, &ready.small.image)?, &virtio)?,
+        Disk::Debian => debian::guest_disk(&ready.kernel.image, &virtio)?,
+        Disk::Qemu => debian::copy(&debian::disk(&debian::QEMU, &ready.kernel.image)?, &virtio)?,
     }
     let mut bootargs = run.bootargs();
     if let What::Checks(checks) | What::WithoutWard(checks) = what {

@@ -16,7 +16,7 @@ use crate::qemu::console::{self, Console};
 use crate::run::say;
 
 /// What Ward prints when it has found a bug in itself: the machine does not go on.
-const WARD_CRASH: &str = "ward! ";
+pub(super) const WARD_CRASH: &str = "ward! ";
 
 /// Runs the suite on its machine, which has these devices beside (arguments of QEMU), and adds its
 /// tests to the tally.

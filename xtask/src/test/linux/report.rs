@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::test::suite::WARD_CRASH;
+
 /// What our lines begin with, behind the kernel's time stamp.
 const MARK: &str = "WARD-HOST ";
 /// What Ward prints when it is less than it could be.
 const WARD_WARNS: &str = "ward: WARNING: ";
-/// What Ward prints when it has found a bug in itself, and after the reset that follows.
-const WARD_CRASH: &str = "ward! ";
+/// What Ward prints after the reset that follows a [crash](WARD_CRASH).
 const WARD_CRASHED: &str = "ward: last boot: ";
 /// What the kernel prints when something is wrong that is not a test's doing.
 const KERNEL_TROUBLE: &[&str] = &[

@@ -9,7 +9,7 @@ pub(super) struct Run {
     pub(super) tier: Tier,
     /// Name of the run and of its log.
     pub(super) name: &'static str,
-    /// Debian's kernel instead of the small one.
+    /// Debian's kernel instead of the tier's.
     pub(super) stock: bool,
     /// What the host does, as `tests/linux` calls it.
     pub(super) scenario: &'static str,
@@ -134,7 +134,6 @@ const fn guest(
 const fn dma(name: &'static str, words: &'static str, limit: u64) -> Run {
     Run {
         tier: Tier::Dma,
-        stock: true,
         scenario: "dma",
         words,
         limit,
