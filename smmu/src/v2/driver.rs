@@ -1,10 +1,10 @@
 //! One SMMUv2, running: banks get tables, streams get banks, translations are forgotten.
 
 use super::ident::MOST;
-use super::register::{self, CR0_FIXED};
+use super::register;
 use super::stage2::vmid;
 use super::view::{BankView, Group};
-use super::{BankError, Hardware, Lost, Shape, Stage2, StartError, StreamError};
+use super::{BankError, Hardware, Lost, Shape, Stage2, StartError, StreamError, abort_all};
 
 /// Groups that can be kept from the host, for streams of VMs.
 const MOST_STREAMS: usize = 32;
@@ -59,6 +59,7 @@ impl Smmu {
     /// # Errors
     /// [`StartError`].
     pub fn start<H: Hardware>(hw: &H, plan: Plan) -> Result<Self, StartError> {
+        abort_all(hw)?;
         let shape = Shape::read(hw).map_err(StartError::Unfit)?;
         let own_banks = u8::from(plan.default.is_some());
         if usize::from(plan.streams) > MOST_STREAMS
@@ -85,16 +86,6 @@ impl Smmu {
     }
 
     fn take_over<H: Hardware>(&mut self, hw: &H) -> Result<(), StartError> {
-        // What no group matches is ended from here on, unless firmware lets everything pass. The
-        // width of streams changes only while no group is valid in either form.
-        let left = hw.read32(register::CR0) & register::CR0_LEFT;
-        hw.write32(register::CR0, CR0_FIXED | left);
-        for n in 0..u32::from(self.shape.groups) {
-            // In this order, whichever of the two makes the group valid: it ends, then it is none.
-            hw.write32(register::S2CR + n * 4, register::S2CR_FAULT);
-            hw.write32(register::SMR + n * 4, 0);
-        }
-        hw.write32(register::CR2, 0);
         if self.plan.mmu500 {
             let locked = hw.read32(register::ACR);
             hw.write32(register::ACR, locked & !register::MMU500_CACHE_LOCK);
@@ -113,11 +104,6 @@ impl Smmu {
         }
         if let Some((bank, table)) = self.default() {
             self.program(hw, bank, &table);
-        }
-        hw.write32(register::CR0, CR0_FIXED);
-        let seen = hw.read32(register::CR0);
-        if seen & (register::CR0_CLIENTPD | register::CR0_USFCFG) != register::CR0_USFCFG {
-            return Err(StartError::NoAnswer);
         }
         // Whatever firmware left in caches, and what passed untranslated before.
         hw.order();

@@ -2,14 +2,13 @@
 
 mod attack;
 mod driver;
-mod model;
 mod print;
 mod property;
 mod walk;
 
+use super::model::{Effect, Model};
 use super::{Access, Answer, Direction, Owner, Plan, Reason, Smmu, Stage2};
 use crate::ident::AddressBits;
-use model::{Effect, Model};
 
 const EMPTY: u64 = 0x1_2345_6000;
 const HOST: u64 = 0x2_0000_0000;

@@ -1,5 +1,5 @@
-use super::super::{BankError, Lost, Shape, StartError, StreamError, Unfit};
-use super::model::{IDR0, IDR1, IDR2};
+use super::super::model::{IDR0, IDR1, IDR2};
+use super::super::{BankError, Lost, Shape, StartError, StreamError, Unfit, abort_all};
 use super::*;
 
 const PAGE: u64 = 0x123;
@@ -65,12 +65,54 @@ fn what_ward_cannot_confine_is_refused() {
             "{sizes:x?}"
         );
     }
-    assert!(matches!(
-        decode([IDR0, IDR1, 0x1060]),
-        Err(Unfit::Reserved(_))
-    ));
+    for widths in [0x60, 0x06] {
+        assert!(matches!(
+            decode([IDR0, IDR1, 0x1000 | widths]),
+            Err(Unfit::Reserved(_))
+        ));
+    }
+    for (widths, bits) in [(0x54, 44), (0x45, 44), (0x25, 40), (0x50, 32)] {
+        let shape = decode([IDR0, IDR1, 0x1000 | widths]).unwrap();
+        assert_eq!(shape.output.bits(), bits, "{widths:#x}");
+    }
     let large = decode([IDR0, IDR1 | 1 << 31, IDR2]).unwrap();
     assert_eq!((large.page_shift, large.bytes()), (16, 2 << 20));
+}
+
+/// Before Ward has memory for tables, and whether or not it can drive the SMMU later.
+#[test]
+fn the_first_thing_done_ends_every_stream_of_any_smmu() {
+    for (idr0, indexed) in [
+        (IDR0, false),
+        (IDR0 & !(1 << 29), false),
+        (IDR0 & !(1 << 27), true),
+    ] {
+        let hw = Model::new();
+        // Numbers of groups instead of matches: eight.
+        let idr0 = if indexed {
+            idr0 & !0x1e00 | 3 << 9
+        } else {
+            idr0
+        };
+        hw.set(0x20, idr0);
+        abort_all(&hw).unwrap();
+        for n in 0..if indexed { 8 } else { 16 } {
+            assert_eq!(hw.get(0xc00 + n * 4), 2 << 16, "{idr0:#x} {n}");
+        }
+        if indexed {
+            assert_eq!(hw.get(0) & (1 | 1 << 10), 1 << 10);
+            continue;
+        }
+        for stream in 0..0x8000 {
+            assert_eq!(hw.effect(stream), Effect::Ended, "{idr0:#x}");
+        }
+    }
+    for value in [0, u32::MAX] {
+        let hw = Model::new();
+        hw.set(0, value);
+        hw.0.borrow_mut().stuck = std::vec![0];
+        assert_eq!(abort_all(&hw), Err(StartError::NoAnswer), "{value:#x}");
+    }
 }
 
 #[test]
