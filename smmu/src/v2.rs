@@ -41,7 +41,7 @@ mod tests;
 pub use abort::abort_all;
 pub use driver::{Owner, Plan, Smmu};
 pub use error::{BankError, Lost, StartError, StreamError};
-pub use filter::{Access, Answer, Direction, Refusal};
+pub use filter::{Access, Answer, Direction};
 pub use ident::{Shape, Unfit};
 pub use stage2::Stage2;
 pub use table::Reason;

@@ -226,6 +226,7 @@ impl Smmu {
     }
 
     /// What a bank recorded of its owner's faults is not the next one's to read.
+    #[inline(never)]
     fn scrub<H: Hardware>(&self, hw: &H, bank: u8) {
         hw.write32(self.shape.bank(bank, register::FSR), u32::MAX);
         for register in register::FAULT_RECORD {
@@ -235,6 +236,7 @@ impl Smmu {
         hw.write32(stream, 0);
     }
 
+    #[inline(never)]
     fn forget_bank<H: Hardware>(&self, hw: &H, bank: u8) {
         hw.order();
         hw.write32(register::TLBIVMID, vmid(bank));
@@ -423,6 +425,7 @@ impl Smmu {
     }
 
     /// Writes a group. While it changes it matches nothing, and its streams are ended.
+    #[inline(never)]
     fn install<H: Hardware>(&mut self, hw: &H, group: u8, bank: Option<u8>) {
         let n = u32::from(group) * 4;
         hw.write32(register::SMR + n, 0);

@@ -151,8 +151,6 @@ pub struct Row {
     pub space: Space,
     /// Offset in its page.
     pub at: u32,
-    /// As the manual has it.
-    pub name: &'static str,
     /// How many.
     pub each: Each,
     /// It has 64 bits: accessed whole or by halves.
@@ -161,7 +159,18 @@ pub struct Row {
     pub read: Read,
     /// Writes.
     pub write: Write,
-    /// The rule, for readers.
+    /// For readers of the manual; there is none in the image.
+    pub text: Text,
+}
+
+/// What a row says to a reader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Text {
+    /// The register, as IHI 0062 has it.
+    #[cfg(test)]
+    pub name: &'static str,
+    /// The rule.
+    #[cfg(test)]
     pub rule: &'static str,
 }
 
@@ -232,15 +241,21 @@ const fn row(
     write: Write,
     rule: &'static str,
 ) -> Row {
+    #[cfg(not(test))]
+    let _ = (name, rule);
     Row {
         space,
         at,
-        name,
         each: Each::One,
         wide: false,
         read,
         write,
-        rule,
+        text: Text {
+            #[cfg(test)]
+            name,
+            #[cfg(test)]
+            rule,
+        },
     }
 }
 

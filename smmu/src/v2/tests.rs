@@ -82,7 +82,7 @@ fn read(smmu: &mut Smmu, hw: &Model, offset: u64, bytes: u8) -> Answer {
 
 fn reason(answer: Answer) -> Option<Reason> {
     match answer {
-        Answer::Refused(refusal) => Some(refusal.reason),
+        Answer::Refused(reason) => Some(reason),
         _ => None,
     }
 }

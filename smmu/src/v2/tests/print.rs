@@ -30,7 +30,7 @@ fn name(row: &Row) -> String {
         Each::One | Each::Words(_) => "",
     };
     let wide = if row.wide { ", 64 bits" } else { "" };
-    format!("{}{each}{wide}", row.name)
+    format!("{}{each}{wide}", row.text.name)
 }
 
 fn line(row: &Row) -> String {
@@ -52,7 +52,7 @@ fn line(row: &Row) -> String {
         "| {} | {} | {read} | {write} | {} |\n",
         offset(row),
         name(row),
-        row.rule
+        row.text.rule
     )
 }
 
