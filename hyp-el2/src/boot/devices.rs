@@ -21,6 +21,8 @@ pub(super) struct Devices {
     smmus: Takeover,
     geometry: Option<Geometry>,
     hidden: ArrayVec<Master, { Master::ALL.len() }>,
+    /// The host's driver of an SMMUv2 is told to lead streams to bypass.
+    bypass: bool,
     /// The interrupt controller, if it is to be filtered.
     controllers: Option<Controllers>,
     /// Why it is not, or not all of it.
@@ -32,7 +34,7 @@ impl Devices {
     #[inline(never)]
     pub(super) fn begin(fdt: Fdt<'_>) -> Result<Self, Fatal> {
         let nodes = DmaNodes::read(fdt)?;
-        let mut smmus = Takeover::begin(&nodes)?;
+        let smmus = Takeover::begin(&nodes)?;
         let geometry = smmus.geometry(crate::mmu::pa_bits());
         // Without an SMMU everything is open anyhow.
         let controllers = if smmus.is_empty() {
@@ -45,6 +47,7 @@ impl Devices {
             smmus,
             geometry,
             hidden: ArrayVec::new(),
+            bypass: false,
             controllers,
             open: None,
         })
@@ -56,7 +59,7 @@ impl Devices {
     }
 
     /// Frames for tables and queues, wherever they begin.
-    pub(super) fn frames(&mut self, ram: &Ranges) -> Result<u64, Fatal> {
+    pub(super) fn frames(&self, ram: &Ranges) -> Result<u64, Fatal> {
         let gic = self.controllers.as_ref().map_or(0, Controllers::frames);
         let Some(geometry) = self.geometry else {
             return Ok(gic);
@@ -74,6 +77,7 @@ impl Devices {
         bootargs: &str,
     ) -> Result<(), Fatal> {
         let guarded = !self.smmus.is_empty();
+        self.bypass = smmu::v2::asks_for_bypass(bootargs);
         let mut hidden = self.nodes.hidden.clone();
         for (master, spans) in Master::ALL.into_iter().zip(&self.nodes.masters) {
             if !guarded || spans.is_empty() {
@@ -125,7 +129,7 @@ impl Devices {
     #[inline(never)]
     pub(super) fn start(self, ward: &Ward<El2>) {
         let guarded = !self.smmus.is_empty();
-        self.smmus.start(ward.dma_table());
+        self.smmus.start(ward.dma_table(), self.bypass);
         let nodes = &self.nodes;
         if !guarded {
             glue::say(format_args!(
@@ -142,10 +146,11 @@ impl Devices {
                 master.name()
             ));
         }
-        if nodes.older > 0 {
+        if nodes.others > 0 {
             glue::say(format_args!(
-                "WARNING: {} SMMUs are not of version 3: devices behind them reach all memory",
-                nodes.older
+                "WARNING: {} SMMUs are of kinds that Ward does not drive: devices behind them reach all \
+                 memory",
+                nodes.others
             ));
         }
         if nodes.open_bridges > 0 {

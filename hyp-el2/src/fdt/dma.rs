@@ -4,6 +4,7 @@
 //! An SMMU is a bus master itself: it reads tables and writes queues where its registers say, and
 //! its performance monitors write messages. So a host that reached the registers of *any* SMMUv3 would
 //! reach all memory, and the pages of each are kept from it, also of those that the tree disables.
+//! Those of an SMMUv2 too: what the host accesses there, Ward does for it, filtered.
 
 use super::walk::{Found, each, is_pci};
 use super::{Missing, Span, Spans, value};
@@ -21,17 +22,56 @@ const SMMU: &str = "arm,smmu-v3";
 const MONITORS: &str = "arm,smmu-v3-pmcg";
 /// Translation service of message interrupts.
 const ITS: &str = "arm,gic-v3-its";
-/// SMMUs that Ward does not drive.
-const OLDER: [&str; 4] = ["arm,smmu-v1", "arm,smmu-v2", "arm,mmu-401", "arm,mmu-500"];
+/// SMMUv2 (Linux, `Documentation/devicetree/bindings/iommu/arm,smmu.yaml`), one of which is
+/// Arm's own.
+const MMU500: &str = "arm,mmu-500";
+const SECOND: [&str; 2] = [MMU500, "arm,smmu-v2"];
+/// SMMUs that Ward does not drive, whatever else they say they are: those of version 1, one that
+/// shares VMIDs with its neighbours, and one that is several behind each other.
+const OTHERS: [&str; 5] = [
+    "arm,smmu-v1",
+    "arm,mmu-400",
+    "arm,mmu-401",
+    "cavium,smmu-v2",
+    "nvidia,smmu-500",
+];
 
-/// One SMMUv3 that is in use.
+/// What an SMMU is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SmmuKind {
+    /// An SMMUv3, which the host does not see.
+    V3,
+    /// An SMMUv2, whose registers the host accesses through Ward's filter.
+    V2 {
+        /// It is Arm's MMU-500.
+        mmu500: bool,
+    },
+}
+
+impl SmmuKind {
+    fn of(node: &FdtNode<'_>) -> Option<Self> {
+        let is = |name: &&str| node.is_compatible(name);
+        if node.is_compatible(SMMU) {
+            Some(SmmuKind::V3)
+        } else if SECOND.iter().any(is) && !OTHERS.iter().any(is) {
+            let mmu500 = node.is_compatible(MMU500);
+            Some(SmmuKind::V2 { mmu500 })
+        } else {
+            None
+        }
+    }
+}
+
+/// One SMMU that is in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SmmuNode {
+    /// What it is.
+    pub kind: SmmuKind,
     /// Its registers.
     pub registers: Span,
     /// The tree says that it reads memory through the CPUs' caches.
     pub coherent: bool,
-    /// Streams that the tree leads to it are below this number.
+    /// Streams that the tree leads to it are below this number; of an SMMUv3.
     pub streams: u64,
     phandle: Option<u32>,
 }
@@ -102,8 +142,8 @@ pub struct DmaNodes {
     pub services: Spans,
     /// PCI host bridges, some of whose devices no SMMU stands before.
     pub open_bridges: u32,
-    /// SMMUs of an older version, which Ward does not drive.
-    pub older: u32,
+    /// SMMUs that Ward does not drive.
+    pub others: u32,
 }
 
 impl DmaNodes {
@@ -131,7 +171,7 @@ impl DmaNodes {
     fn add<'a>(&mut self, fdt: Fdt<'a>, found: &Found<'a>, used: bool) -> Result<(), Missing> {
         let node = &found.node;
         let pages = |span: Span| span.to_pages();
-        if node.is_compatible(SMMU) {
+        if let Some(kind) = SmmuKind::of(node) {
             let registers = found.registers().next();
             let Some(registers) = registers else {
                 // Out of use and out of reach is as good as not there.
@@ -140,6 +180,7 @@ impl DmaNodes {
             super::span::push(&mut self.hidden, pages(registers))?;
             if used {
                 let smmu = SmmuNode {
+                    kind,
                     registers,
                     coherent: found.is_coherent(fdt),
                     streams: 0,
@@ -158,8 +199,8 @@ impl DmaNodes {
                 // 32 windows of virtio are 4 pages.
                 super::span::join(spans);
             }
-        } else if used && OLDER.iter().any(|name| node.is_compatible(name)) {
-            self.older += 1;
+        } else if used && OTHERS.iter().any(|name| node.is_compatible(name)) {
+            self.others += 1;
         } else if used && node.is_compatible("arm,gic-v3") {
             self.gic(found)?;
         } else if node.is_compatible(ITS) {
@@ -199,7 +240,8 @@ impl DmaNodes {
     /// Which streams a node's `iommus` and `iommu-map` lead to which SMMU.
     fn streams_of(&mut self, found: &Found<'_>) {
         let node = &found.node;
-        // One cell names a stream of an SMMUv3.
+        // One cell names a stream of an SMMUv3. An SMMUv2's may have two, but how far its streams
+        // go nobody asks.
         for [phandle, stream] in cells(node, "iommus") {
             self.reach(phandle, u64::from(stream) + 1);
         }

@@ -141,9 +141,43 @@ fn an_smmu_that_cannot_be_driven_for_lack_of_registers_ends_the_boot() {
 }
 
 #[test]
-fn older_ones_are_counted_and_doorbells_found() {
+fn an_smmuv2_is_driven_and_its_registers_are_kept_from_the_host() {
+    let second = |at: u32, phandle: u32, kind: &str| {
+        let own: [(&str, &[u32]); 2] = [("reg", &[at, 0x8_0000]), ("phandle", &[phandle])];
+        node(&format!("iommu@{at:x}"), kind, &own)
+    };
+    let mut off = second(0x4000_0000, 4, "arm,mmu-500");
+    text(&mut off, "status", "disabled");
+    let mut bridge = node(
+        "pcie@10000000",
+        "pci-host-ecam-generic",
+        &[("iommu-map", &[0, 2, 0, 0x1_0000])],
+    );
+    text(&mut bridge, "device_type", "pci");
     let found = read(vec![
-        node("iommu@0", "arm,mmu-500", &[]),
+        second(0x1000_0000, 2, "x,soc-smmu\0arm,mmu-500"),
+        smmu(0x2000_0000, 1, &[]),
+        second(0x3000_0000, 3, "arm,smmu-v2"),
+        off,
+        bridge,
+    ]);
+    let found = found.unwrap();
+    let kinds: Vec<_> = found.smmus.iter().map(|smmu| smmu.kind).collect();
+    let v2 = |mmu500| SmmuKind::V2 { mmu500 };
+    assert_eq!(kinds, [v2(true), SmmuKind::V3, v2(false)]);
+    let hidden: Vec<_> = found.hidden.iter().map(|span| span.base).collect();
+    assert_eq!(hidden, [0x1000_0000, 0x2000_0000, 0x3000_0000, 0x4000_0000]);
+    assert_eq!((found.others, found.open_bridges), (0, 0));
+    let none = read(vec![node("iommu@0", "arm,smmu-v2", &[])]);
+    assert_eq!(none.unwrap_err(), Missing::BadSmmu);
+}
+
+#[test]
+fn other_smmus_are_counted_and_doorbells_found() {
+    let found = read(vec![
+        node("iommu@0", "arm,mmu-401", &[]),
+        // One that is two, and says that it is as any other.
+        node("iommu@1", "nvidia,smmu-500\0arm,mmu-500", &[]),
         node(
             "v2m@0",
             "arm,gic-v2m-frame",
@@ -162,7 +196,7 @@ fn older_ones_are_counted_and_doorbells_found() {
         ),
     ]);
     let found = found.unwrap();
-    assert_eq!(found.older, 1);
+    assert_eq!(found.others, 2);
     let pages: Vec<_> = found
         .doorbells
         .iter()

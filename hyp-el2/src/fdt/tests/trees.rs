@@ -228,6 +228,7 @@ fn the_smmu_its_streams_and_what_is_beside_it_are_found() {
     let [smmu] = found.smmus[..] else {
         panic!("{found:?}")
     };
+    assert_eq!(smmu.kind, SmmuKind::V3);
     assert_eq!(smmu.registers, Span::new(0x0905_0000, 0x2_0000).unwrap());
     assert!(smmu.coherent);
     assert_eq!(smmu.streams, 0x1_0000);
@@ -242,7 +243,7 @@ fn the_smmu_its_streams_and_what_is_beside_it_are_found() {
         found.masters[1][..],
         [Span::new(0x0a00_0000, 4 * PAGE).unwrap()]
     );
-    assert_eq!((found.open_bridges, found.older), (0, 0));
+    assert_eq!((found.open_bridges, found.others), (0, 0));
 }
 
 #[test]
