@@ -23,6 +23,10 @@ use smmu::v3::{Hardware, SetError, Smmu, Stage2Config, Ste, StreamId, StreamTabl
 const MOST_OWN: usize = 32;
 
 /// One SMMU, of any kind.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is no heap, and most are of the large kind"
+)]
 pub(super) enum Any {
     V3(Unit),
     V2(&'static v2::Unit<v2::Mmio>),
