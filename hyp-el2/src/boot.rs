@@ -345,8 +345,14 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     report_cost(image, place, config_ram);
 
     // --- the host ---
-    let masters = devices.hidden();
-    let entry = payload::prepare(fdt, &machine, &source, &mut taken, &[image, place], masters)?;
+    let entry = payload::prepare(
+        fdt,
+        &machine,
+        &source,
+        &mut taken,
+        &[image, place],
+        &devices,
+    )?;
     devices.start(ward);
     prepare_cpu();
     let (pc, tree) = (entry.pc, entry.tree);

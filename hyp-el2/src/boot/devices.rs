@@ -2,7 +2,7 @@
 //! get for want of it.
 
 use super::{Arena, Fatal, ranges};
-use crate::fdt::{DmaNodes, Master, Span};
+use crate::fdt::{DmaNodes, Master, Span, asks_for_iommu};
 use crate::gic::Controllers;
 use crate::glue;
 use crate::machine::El2;
@@ -23,6 +23,8 @@ pub(super) struct Devices {
     hidden: ArrayVec<Master, { Master::ALL.len() }>,
     /// The host's driver of an SMMUv2 is told to lead streams to bypass.
     bypass: bool,
+    /// The host maps memory for its devices itself.
+    iommu: bool,
     /// The interrupt controller, if it is to be filtered.
     controllers: Option<Controllers>,
     /// Why it is not, or not all of it.
@@ -48,6 +50,7 @@ impl Devices {
             geometry,
             hidden: ArrayVec::new(),
             bypass: false,
+            iommu: false,
             controllers,
             open: None,
         })
@@ -114,6 +117,7 @@ impl Devices {
                 frames,
             },
         });
+        self.iommu = asks_for_iommu(bootargs);
         let first = arena.next;
         self.smmus.place(|frames, align| arena.take(frames, align));
         smmu::zero(first, arena.next.0 - first.0);
@@ -123,6 +127,11 @@ impl Devices {
     /// Bus masters that are not in the host's tree.
     pub(super) fn hidden(&self) -> &[Master] {
         &self.hidden
+    }
+
+    /// Whether the host's tree says how devices are led to SMMUs.
+    pub(super) fn has_iommu(&self) -> bool {
+        self.iommu
     }
 
     /// DMA is as the host's table says from now on. Says what is not.
@@ -136,6 +145,11 @@ impl Devices {
                 "WARNING: NO SMMU: the host's devices reach all memory, Ward's and the guests' too"
             ));
             return;
+        }
+        if self.iommu {
+            glue::say(format_args!(
+                "the host's device tree has a ward,iommu for each SMMU (ward.iommu=on)"
+            ));
         }
         for master in &self.hidden {
             let at = nodes.masters[*master as usize].first();

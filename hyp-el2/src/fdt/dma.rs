@@ -6,7 +6,7 @@
 //! reach all memory, and the pages of each are kept from it, also of those that the tree disables.
 //! Those of an SMMUv2 too: what the host accesses there, Ward does for it, filtered.
 
-use super::walk::{Found, each, is_pci};
+use super::walk::{Found, each, enabled, is_pci};
 use super::{Missing, Span, Spans, value};
 use arrayvec::ArrayVec;
 use dtoolkit::fdt::{Fdt, FdtNode};
@@ -311,6 +311,39 @@ fn cells<'a, const N: usize>(
 
 fn phandle(node: &FdtNode<'_>) -> Option<u32> {
     cells::<1>(node, "phandle").next().map(|[phandle]| phandle)
+}
+
+/// Does the command line ask for nodes with which a host maps memory for its devices:
+/// `ward.iommu=on`? The last word counts.
+pub fn asks_for_iommu(bootargs: &str) -> bool {
+    let given = bootargs
+        .split_ascii_whitespace()
+        .filter_map(|word| word.strip_prefix("ward.iommu="));
+    given.last() == Some("on")
+}
+
+/// The `phandle`s of the SMMUs in use, in the order of their numbers.
+pub(super) fn numbered(fdt: Fdt<'_>) -> Result<ArrayVec<Option<u32>, MAX_SMMUS>, Missing> {
+    let mut found = ArrayVec::new();
+    each(fdt, &mut |node, used| {
+        if used && node.node.is_compatible(SMMU) {
+            found
+                .try_push(phandle(&node.node))
+                .map_err(|_| Missing::TooMany)?;
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The number of a node, if it is one of the SMMUs that [`numbered`] found.
+pub(super) fn number(node: &FdtNode<'_>, numbered: &[Option<u32>]) -> Option<u32> {
+    if !node.is_compatible(SMMU) || !enabled(node) {
+        return None;
+    }
+    let name = phandle(node)?;
+    let n = numbered.iter().position(|&it| it == Some(name))?;
+    u32::try_from(n).ok()
 }
 
 /// Is the node not for the host: an SMMUv3 or its monitors?

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fdt::parse;
+use dtoolkit::Node;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 fn node(name: &str, kind: &str, properties: &[(&str, &[u32])]) -> DeviceTreeNode {
@@ -19,7 +20,7 @@ fn text(node: &mut DeviceTreeNode, name: &str, value: &str) {
     node.add_property(DeviceTreeProperty::new(name, format!("{value}\0").as_bytes()).unwrap());
 }
 
-fn read(nodes: Vec<DeviceTreeNode>) -> Result<DmaNodes, Missing> {
+fn blob(nodes: Vec<DeviceTreeNode>) -> Vec<u8> {
     let mut tree = DeviceTree::new();
     for name in ["#address-cells", "#size-cells"] {
         let one = DeviceTreeProperty::new(name, &1_u32.to_be_bytes()[..]).unwrap();
@@ -28,8 +29,11 @@ fn read(nodes: Vec<DeviceTreeNode>) -> Result<DmaNodes, Missing> {
     for node in nodes {
         tree.root.add_child(node);
     }
-    let blob = tree.to_dtb();
-    DmaNodes::read(parse(&blob).unwrap())
+    tree.to_dtb()
+}
+
+fn read(nodes: Vec<DeviceTreeNode>) -> Result<DmaNodes, Missing> {
+    DmaNodes::read(parse(&blob(nodes)).unwrap())
 }
 
 fn smmu(at: u32, phandle: u32, more: &[(&str, &[u32])]) -> DeviceTreeNode {
@@ -212,4 +216,65 @@ fn a_command_line_allows_masters_by_name() {
     assert!(!Master::FwCfg.is_allowed(line));
     assert!(!Master::FwCfg.is_allowed("xward.allow=fw-cfg ward.allow=fw-cfgs"));
     assert!(Master::FwCfg.is_allowed("ward.allow=a ward.allow=fw-cfg"));
+}
+
+#[test]
+fn a_node_that_stands_in_has_the_number_of_its_smmu() {
+    let mut off = smmu(0x1000_0000, 1, &[]);
+    text(&mut off, "status", "disabled");
+    let nodes = vec![off, smmu(0x2000_0000, 2, &[]), smmu(0x3000_0000, 3, &[])];
+    let leads = [
+        ("iommus", &[2, 5][..]),
+        ("iommus", &[1, 5]),
+        ("iommus", &[3, 7]),
+    ];
+    let leads = leads.map(|lead| node(&format!("dev@{:x}", lead.1[0]), "x,dev", &[lead]));
+    let blob = blob(nodes.into_iter().chain(leads).collect());
+    let fdt = parse(&blob).unwrap();
+    // As Ward numbers them.
+    let found = DmaNodes::read(fdt).unwrap();
+    let bases: Vec<_> = found.smmus.iter().map(|it| it.registers.base).collect();
+    assert_eq!(bases, [0x2000_0000, 0x3000_0000]);
+
+    let changes = crate::fdt::host::Changes {
+        hidden: &[],
+        bootargs: None,
+        ramdisk: None,
+        masters: &[],
+        iommu: true,
+    };
+    let mut buffer = vec![0; blob.len() + crate::fdt::host::SLACK];
+    crate::fdt::host::copy(fdt, &mut buffer).unwrap();
+    let len = crate::fdt::host::edit(&mut buffer, &changes).unwrap();
+    let after = parse(&buffer[..len]).unwrap();
+    let number = |name: &str| {
+        let node = after.root().child(name)?;
+        assert!(node.is_compatible("ward,iommu") && node.property("reg").is_none());
+        cells::<1>(&node, "ward,smmu-index").next()
+    };
+    let numbers = ["iommu@10000000", "iommu@20000000", "iommu@30000000"].map(number);
+    assert_eq!(numbers, [None, Some([0]), Some([1])]);
+    // Nothing leads to the one that is out of use.
+    let led = |name: &str| {
+        after
+            .root()
+            .child(name)
+            .unwrap()
+            .property("iommus")
+            .is_some()
+    };
+    assert_eq!(["dev@1", "dev@2", "dev@3"].map(led), [false, true, true]);
+}
+
+#[test]
+fn a_command_line_asks_for_the_nodes_with_its_last_word() {
+    for (line, asks) in [
+        ("quiet ward.iommu=on console=ttyAMA0", true),
+        ("ward.iommu=on ward.iommu=off", false),
+        ("ward.iommu=off ward.iommu=on", true),
+        ("xward.iommu=on ward.iommu=only ward.iommu", false),
+        ("", false),
+    ] {
+        assert_eq!(asks_for_iommu(line), asks, "{line:?}");
+    }
 }
