@@ -326,7 +326,7 @@ pub fn asks_for_iommu(bootargs: &str) -> bool {
 pub(super) fn numbered(fdt: Fdt<'_>) -> Result<ArrayVec<Option<u32>, MAX_SMMUS>, Missing> {
     let mut found = ArrayVec::new();
     each(fdt, &mut |node, used| {
-        if used && node.node.is_compatible(SMMU) {
+        if used && SmmuKind::of(&node.node).is_some() {
             found
                 .try_push(phandle(&node.node))
                 .map_err(|_| Missing::TooMany)?;

@@ -21,6 +21,10 @@ pub(super) struct Run {
     pub(super) machine: Machine<'static>,
     /// What the virtio disk holds.
     pub(super) disk: Disk,
+    /// What QEMU has beside.
+    pub(super) devices: &'static [&'static str],
+    /// What Ward is to say of accesses by devices that it ended: each of these, and of no other.
+    pub(super) refused: &'static [&'static str],
     /// With Ward's image for tests.
     pub(super) test_image: bool,
     /// Seconds until the run is given up.
@@ -91,6 +95,8 @@ const fn short(name: &'static str, machine: Machine<'static>) -> Run {
         words: NO_GUESTS,
         machine,
         disk: Disk::Empty,
+        devices: &[],
+        refused: &[],
         test_image: false,
         limit: 180,
         long: false,
@@ -138,6 +144,24 @@ const fn dma(name: &'static str, words: &'static str, limit: u64) -> Run {
         words,
         limit,
         ..short(name, machine("cortex-a76", 2, 2048))
+    }
+}
+
+/// A host that leads its devices itself, and has one that does as it is told: without the mask of 28
+/// bits that would have its accesses miss.
+const fn iommu(name: &'static str, words: &'static str) -> Run {
+    Run {
+        stock: false,
+        scenario: "dma-iommu",
+        devices: &["-device", "edu,addr=8.0,dma_mask=0xffffffffffffffff"],
+        // As `tests/linux` has it read only, unmapped, and unmapped again.
+        refused: &[
+            "stream 0x0040 was refused a write at 0x6000000",
+            "stream 0x0040 was refused a write at 0x6000003",
+            "stream 0x0040 was refused a write at 0x6000002",
+            "stream 0x0040 was refused a write at 0x6040123",
+        ],
+        ..dma(name, words, 300)
     }
 }
 
@@ -227,6 +251,14 @@ pub(super) const RUNS: &[Run] = &[
         "a76-2cpu-dma-load",
         "kvm-arm.mode=none ward.seconds=60",
         300,
+    ),
+    iommu(
+        "a76-2cpu-dma-strict",
+        "kvm-arm.mode=none ward.seconds=30 ward.iommu=on iommu.strict=1 ward.domains=DMA",
+    ),
+    iommu(
+        "a76-2cpu-dma-lazy",
+        "kvm-arm.mode=none ward.seconds=30 ward.iommu=on iommu.strict=0 ward.domains=DMA-FQ",
     ),
     Run {
         long: true,
