@@ -20,6 +20,8 @@ const GROUPS: &str = "/sys/kernel/iommu_groups";
 const IOVA: u64 = 0x60_0000_0000;
 const PAGE: usize = 4096;
 const BLOCK: usize = 2 << 20;
+/// What is refused is told one by one: more fills the SMMU's queue of events.
+const LITTLE: usize = 8;
 
 /// Each device is in a domain that translates, of the kind that the command line asks for.
 pub(crate) fn domains(context: &Context, report: &mut Report) -> Result<()> {
@@ -89,12 +91,12 @@ pub(crate) fn vfio(_: &Context, report: &mut Report) -> Result<()> {
 
     // From here on everything it does is wrong. Ward tells of each.
     pages.fill(0, PAGE, 0x11);
-    edu.give(IOVA, PAGE)?;
+    edu.give(IOVA, LITTLE)?;
     ensure!(
         pages.is(0, PAGE, 0x11),
         "the device wrote where it may only read"
     );
-    edu.give(IOVA + 0x3000, PAGE)?;
+    edu.give(IOVA + 0x3000, LITTLE)?;
     ensure!(
         pages.is(3 * PAGE, PAGE, 0),
         "the device wrote where nothing was mapped"
@@ -103,8 +105,8 @@ pub(crate) fn vfio(_: &Context, report: &mut Report) -> Result<()> {
     device.unmap(high, BLOCK)?;
     pages.fill(PAGE, 2 * PAGE, 0x22);
     block.fill(0, BLOCK, 0x22);
-    edu.give(IOVA + 0x2000, PAGE)?;
-    edu.give(high + 0x12_3000, PAGE)?;
+    edu.give(IOVA + 0x2000, LITTLE)?;
+    edu.give(high + 0x12_3000, LITTLE)?;
     ensure!(
         pages.is(PAGE, 2 * PAGE, 0x22),
         "the device wrote to a page that was unmapped"
@@ -126,7 +128,7 @@ pub(crate) fn vfio(_: &Context, report: &mut Report) -> Result<()> {
         "the old page is still reached"
     );
     device.detach()?;
-    edu.give(IOVA + 0x2000, PAGE)?;
+    edu.give(IOVA + 0x2000, LITTLE)?;
     report.note("VFIO: 4 transfers as mapped; 5 that were not, in vain");
     Ok(())
 }
