@@ -222,7 +222,11 @@ fn a_command_line_allows_masters_by_name() {
 fn a_node_that_stands_in_has_the_number_of_its_smmu() {
     let mut off = smmu(0x1000_0000, 1, &[]);
     text(&mut off, "status", "disabled");
-    let nodes = vec![off, smmu(0x2000_0000, 2, &[]), smmu(0x3000_0000, 3, &[])];
+    // One that the host sees as it is has a number too.
+    let own = [("reg", &[0x2800_0000, 0x1_0000][..]), ("phandle", &[4])];
+    let second = node("iommu@28000000", MMU500, &own);
+    let [first, last] = [(0x2000_0000, 2), (0x3000_0000, 3)].map(|(at, it)| smmu(at, it, &[]));
+    let nodes = vec![off, first, second, last];
     let leads = [
         ("iommus", &[2, 5][..]),
         ("iommus", &[1, 5]),
@@ -234,7 +238,7 @@ fn a_node_that_stands_in_has_the_number_of_its_smmu() {
     // As Ward numbers them.
     let found = DmaNodes::read(fdt).unwrap();
     let bases: Vec<_> = found.smmus.iter().map(|it| it.registers.base).collect();
-    assert_eq!(bases, [0x2000_0000, 0x3000_0000]);
+    assert_eq!(bases, [0x2000_0000, 0x2800_0000, 0x3000_0000]);
 
     let changes = crate::fdt::host::Changes {
         hidden: &[],
@@ -253,7 +257,7 @@ fn a_node_that_stands_in_has_the_number_of_its_smmu() {
         cells::<1>(&node, "ward,smmu-index").next()
     };
     let numbers = ["iommu@10000000", "iommu@20000000", "iommu@30000000"].map(number);
-    assert_eq!(numbers, [None, Some([0]), Some([1])]);
+    assert_eq!(numbers, [None, Some([0]), Some([2])]);
     // Nothing leads to the one that is out of use.
     let led = |name: &str| {
         after

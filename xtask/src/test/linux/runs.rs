@@ -9,7 +9,7 @@ pub(super) struct Run {
     pub(super) tier: Tier,
     /// Name of the run and of its log.
     pub(super) name: &'static str,
-    /// Debian's kernel instead of the tier's.
+    /// Debian's kernel instead of the small one.
     pub(super) stock: bool,
     /// What the host does, as `tests/linux` calls it.
     pub(super) scenario: &'static str,
@@ -140,6 +140,7 @@ const fn guest(
 const fn dma(name: &'static str, words: &'static str, limit: u64) -> Run {
     Run {
         tier: Tier::Dma,
+        stock: true,
         scenario: "dma",
         words,
         limit,
@@ -218,6 +219,15 @@ pub(super) const RUNS: &[Run] = &[
         "guest-run",
         machine("neoverse-n1", 2, 1024),
         "",
+    ),
+    // What devices had a moment ago becomes a guest's, and a guest's page is offered to one.
+    guest(
+        "n1-2cpu-guest-iommu",
+        "guest-attack",
+        machine("neoverse-n1", 2, 1024),
+        "ward.iommu=on iommu.strict=0 ward.only=kvm,swap,attack-direct-io,attack-page-out,\
+         attack-move-pages,attack-compact,attack-discard,race-processes,all-back,numbers-back,\
+         ward-log,ward-did-not-crash",
     ),
     Run {
         disk: Disk::Qemu,
