@@ -96,11 +96,11 @@ pub fn begin<H: Hardware>(hw: &H, bytes: u64) -> Result<Shape, Off> {
 /// Does the command line have Linux's driver lead streams to bypass, which is the host's memory?
 /// The last word counts.
 pub fn asks_for_bypass(bootargs: &str) -> bool {
-    let given = bootargs
+    let mut given = bootargs
         .split_ascii_whitespace()
         .filter_map(|word| word.strip_prefix("iommu.passthrough="));
     given
-        .last()
+        .next_back()
         .is_some_and(|value| ["1", "y", "Y", "on"].contains(&value))
 }
 
