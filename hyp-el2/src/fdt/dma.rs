@@ -11,6 +11,7 @@ use super::{Missing, Span, Spans, value};
 use arrayvec::ArrayVec;
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::standard::NodeStandard;
+use hyp_core::addr::PAGE_SIZE;
 
 /// SMMUs Ward has room for. One more ends the boot: an SMMU that nobody drives lets everything
 /// pass.
@@ -27,13 +28,16 @@ const ITS: &str = "arm,gic-v3-its";
 const MMU500: &str = "arm,mmu-500";
 const SECOND: [&str; 2] = [MMU500, "arm,smmu-v2"];
 /// SMMUs that Ward does not drive, whatever else they say they are: those of version 1, one that
-/// shares VMIDs with its neighbours, and one that is several behind each other.
-const OTHERS: [&str; 5] = [
+/// shares VMIDs with its neighbours, one whose bus takes no access of 64 bits (so it cannot be told
+/// to forget an address), one that is several behind each other, and one that says no more than that.
+const OTHERS: [&str; 7] = [
     "arm,smmu-v1",
     "arm,mmu-400",
     "arm,mmu-401",
     "cavium,smmu-v2",
+    "marvell,ap806-smmu-500",
     "nvidia,smmu-500",
+    "qcom,smmu-v2",
 ];
 
 /// What an SMMU is.
@@ -179,6 +183,10 @@ impl DmaNodes {
             };
             super::span::push(&mut self.hidden, pages(registers))?;
             if used {
+                // What ends every stream is in the first page.
+                if !registers.base.is_multiple_of(PAGE_SIZE) || registers.size < PAGE_SIZE {
+                    return Err(Missing::BadSmmu);
+                }
                 let smmu = SmmuNode {
                     kind,
                     registers,

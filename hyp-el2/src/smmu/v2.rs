@@ -96,15 +96,15 @@ pub fn begin<H: Hardware>(hw: &H, bytes: u64) -> Result<Shape, Off> {
 /// Does the command line have Linux's driver lead streams to bypass, which is the host's memory?
 /// The last word counts.
 pub fn asks_for_bypass(bootargs: &str) -> bool {
-    let given = bootargs
+    let mut given = bootargs
         .split_ascii_whitespace()
         .filter_map(|word| word.strip_prefix("iommu.passthrough="));
     given
-        .last()
+        .next_back()
         .is_some_and(|value| ["1", "y", "Y", "on"].contains(&value))
 }
 
-/// What an SMMU starts with.
+/// What an SMMU is to start with.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     /// The host's memory.
@@ -115,6 +115,27 @@ pub struct Setup {
     pub coherent: bool,
     /// It is an MMU-500.
     pub mmu500: bool,
+}
+
+impl Setup {
+    /// What an SMMU of that shape is to hold.
+    ///
+    /// # Errors
+    /// [`Off::Narrow`].
+    pub fn plan(&self, shape: &Shape) -> Result<Plan, Off> {
+        let stage2 = |root: Pfn, bits, level| {
+            Stage2::new(root.pa(), bits, level, shape.output, self.coherent)
+                .map_err(|_| Off::Narrow)
+        };
+        let DmaTable { root, geometry, .. } = self.table;
+        Ok(Plan {
+            empty: stage2(self.empty, EMPTY_BITS, EMPTY_LEVEL)?,
+            default: Some(stage2(root, geometry.ipa_bits(), geometry.start_level())?),
+            // No VM has a stream in this version.
+            streams: 0,
+            mmu500: self.mmu500,
+        })
+    }
 }
 
 /// One SMMU that translates.
@@ -131,38 +152,24 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// From now on streams translate as the host leads them. Until it does, each is ended.
-    ///
-    /// # Errors
-    /// [`Off`]. If it is [known](Off::is_unknown), every stream is ended.
-    pub fn start<H: Hardware>(hw: &H, setup: &Setup, limiter: Limiter) -> Result<Self, Off> {
-        let unfit = |unfit| Off::Start(StartError::Unfit(unfit));
-        let shape = Shape::read(hw).map_err(unfit)?;
-        let geometry = setup.table.geometry;
-        let stage2 = |root: Pfn, bits, level| {
-            Stage2::new(root.pa(), bits, level, shape.output, setup.coherent)
-                .map_err(|_| Off::Narrow)
-        };
-        let default = stage2(
-            setup.table.root,
-            geometry.ipa_bits(),
-            geometry.start_level(),
-        )?;
-        let plan = Plan {
-            empty: stage2(setup.empty, EMPTY_BITS, EMPTY_LEVEL)?,
-            default: Some(default),
-            // No VM has a stream in this version.
-            streams: 0,
-            mmu500: setup.mmu500,
-        };
-        Ok(Driver {
-            smmu: Smmu::start(hw, plan).map_err(Off::Start)?,
-            coherent: setup.coherent,
-            banks: ArrayVec::new(),
+    /// One that is not started. It is made where it stays: it is large.
+    pub const fn new(shape: Shape, plan: Plan, coherent: bool, limiter: Limiter) -> Self {
+        Driver {
+            smmu: Smmu::new(shape, plan),
+            coherent,
+            banks: ArrayVec::new_const(),
             pending: false,
             limiter,
             told_lost: false,
-        })
+        }
+    }
+
+    /// From now on streams translate as the host leads them. Until it does, each is ended.
+    ///
+    /// # Errors
+    /// [`Off`]. Unless it is [unknown](Off::is_unknown) what it does, every stream is ended.
+    pub fn start<H: Hardware>(&mut self, hw: &H) -> Result<(), Off> {
+        self.smmu.start(hw).map_err(Off::Start)
     }
 
     /// The SMMU.
@@ -289,7 +296,7 @@ pub struct Unit<H> {
 
 impl<H> Unit<H> {
     /// The SMMU whose registers are in the window.
-    pub fn new(hw: H, window: Closed, driver: Driver) -> Self {
+    pub const fn new(hw: H, window: Closed, driver: Driver) -> Self {
         Unit {
             hw,
             window,

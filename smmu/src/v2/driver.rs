@@ -54,38 +54,37 @@ pub struct Smmu {
 }
 
 impl Smmu {
-    /// Takes the SMMU over, whatever state it is in; then every stream is ended.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub fn start<H: Hardware>(hw: &H, plan: Plan) -> Result<Self, StartError> {
-        abort_all(hw)?;
-        let shape = Shape::read(hw).map_err(StartError::Unfit)?;
-        let own_banks = u8::from(plan.default.is_some());
-        if usize::from(plan.streams) > MOST_STREAMS
-            || plan.streams >= shape.groups
-            || own_banks >= shape.banks
-        {
-            return Err(StartError::Plan);
-        }
+    /// An SMMU of that shape. Until it is started it is as one that is lost.
+    pub const fn new(shape: Shape, plan: Plan) -> Self {
         let free = Bank {
             owner: None,
             view: BankView::RESET,
         };
-        let mut smmu = Smmu {
+        Smmu {
             shape,
             plan,
             banks: [free; MOST],
             groups: [Group::RESET; MOST],
             given: [None; MOST_STREAMS],
-            lost: false,
+            lost: true,
             prefetches: false,
-        };
-        smmu.take_over(hw)?;
-        Ok(smmu)
+        }
     }
 
-    fn take_over<H: Hardware>(&mut self, hw: &H) -> Result<(), StartError> {
+    /// Takes the SMMU over, whatever state it is in; then every stream is ended. Once only.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start<H: Hardware>(&mut self, hw: &H) -> Result<(), StartError> {
+        abort_all(hw)?;
+        let own_banks = u8::from(self.plan.default.is_some());
+        if usize::from(self.plan.streams) > MOST_STREAMS
+            || self.plan.streams >= self.shape.groups
+            || own_banks >= self.shape.banks
+        {
+            return Err(StartError::Plan);
+        }
+        self.lost = false;
         if self.plan.mmu500 {
             let locked = hw.read32(register::ACR);
             hw.write32(register::ACR, locked & !register::MMU500_CACHE_LOCK);
@@ -117,7 +116,7 @@ impl Smmu {
         &self.shape
     }
 
-    /// It no longer does what it is told.
+    /// It no longer does what it is told, or is not started.
     pub const fn is_lost(&self) -> bool {
         self.lost
     }
@@ -176,7 +175,8 @@ impl Smmu {
         if self.bank(bank)?.owner.is_some() {
             return Err(BankError::Taken);
         }
-        // Nothing is routed to it.
+        // Nothing is routed to it. The table is in memory before a walk of it can begin.
+        hw.order();
         self.program(hw, bank, table);
         self.banks[usize::from(bank)] = Bank {
             owner: Some(owner),

@@ -115,7 +115,7 @@ impl Smmu {
             }
             Read::Hardware => hw.read32(offset).into(),
             Read::Identity => {
-                let number = (offset - place.row.at) / 4;
+                let number = (offset - u32::from(place.row.at)) / 4;
                 let value = hw.read32(offset);
                 ident::shown(number, value, self.host_groups(), self.host_banks()).into()
             }
@@ -159,8 +159,8 @@ impl Smmu {
             Write::Refused(reason) => Err(reason),
             Write::Nothing => Ok(()),
             _ if self.lost => Err(Reason::Lost),
-            Write::Clear(bits) => {
-                hw.write32(offset, value as u32 & bits);
+            Write::Clear(faults) => {
+                hw.write32(offset, value as u32 & faults.bits());
                 Ok(())
             }
             Write::Filter(View::Root) => {

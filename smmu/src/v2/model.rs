@@ -49,6 +49,8 @@ pub struct State {
     pub sync_hangs: bool,
     /// These registers keep what they have.
     pub stuck: Vec<u32>,
+    /// A table was written, and nothing orders that before accesses to registers.
+    pub unordered: bool,
     now: u64,
 }
 
@@ -227,6 +229,15 @@ impl State {
             return;
         }
         let (page, within) = (offset >> 12, offset & 0xfff);
+        // A root, and what is forgotten of a table.
+        let of_tables = matches!(
+            (page, within),
+            (0, 0x64..0x74) | (16.., 0x20 | 0x24 | 0x630)
+        );
+        assert!(
+            !(self.unordered && of_tables),
+            "{offset:#x} speaks of a table that is not in memory"
+        );
         if offset == 0 && (value ^ self.get(0)) & 1 << 3 != 0 {
             let valid = |n: u32| {
                 self.get(0x800 + n * 4) >> 31 == 1 || self.get(0xc00 + n * 4) & 1 << 10 != 0
@@ -296,7 +307,9 @@ impl Hardware for Model {
         self.0.borrow_mut().write(offset, value as u32);
     }
 
-    fn order(&self) {}
+    fn order(&self) {
+        self.0.borrow_mut().unordered = false;
+    }
 
     fn deadline(&self) -> u64 {
         self.0.borrow().now + 100

@@ -7,7 +7,7 @@ mod property;
 mod walk;
 
 use super::model::{Effect, Model};
-use super::{Access, Answer, Direction, Owner, Plan, Reason, Smmu, Stage2};
+use super::{Access, Answer, Direction, Owner, Plan, Reason, Shape, Smmu, Stage2, StartError};
 use crate::ident::AddressBits;
 
 const EMPTY: u64 = 0x1_2345_6000;
@@ -37,9 +37,16 @@ fn plan() -> Plan {
     }
 }
 
+fn start(hw: &Model, plan: Plan) -> Result<Smmu, StartError> {
+    let shape = Shape::read(hw).map_err(StartError::Unfit)?;
+    let mut smmu = Smmu::new(shape, plan);
+    smmu.start(hw)?;
+    Ok(smmu)
+}
+
 fn started(plan: Plan) -> (Model, Smmu) {
     let hw = Model::new();
-    let smmu = Smmu::start(&hw, plan).unwrap();
+    let smmu = start(&hw, plan).unwrap();
     (hw, smmu)
 }
 

@@ -91,17 +91,20 @@ impl Taken {
                 coherent: shape.coherent && self.node.coherent,
                 mmu500: self.mmu500,
             };
-            let driver = Driver::start(&self.hw, &setup, limiter)?;
-            Ok((driver, place))
+            let plan = setup.plan(&shape)?;
+            let place = place.pa() as *mut Unit<Mmio>;
+            let driver = Driver::new(shape, plan, setup.coherent, limiter);
+            // SAFETY: so many frames hold it: mapped, aligned to a page, nobody else's for ever.
+            unsafe { place.write(Unit::new(self.hw, window, driver)) };
+            // SAFETY: as above, and it is written.
+            let unit = unsafe { &*place };
+            unit.lock().start(&unit.hw)?;
+            Ok(unit)
         });
         match started {
-            Ok((driver, place)) => {
-                report(name, &driver, bypass);
-                let place = place.pa() as *mut Unit<Mmio>;
-                // SAFETY: so many frames hold it: mapped, aligned to a page, nobody else's for ever.
-                unsafe { place.write(Unit::new(self.hw, window, driver)) };
-                // SAFETY: as above, and it is written.
-                Any::V2(unsafe { &*place })
+            Ok(unit) => {
+                report(name, &unit.lock(), bypass);
+                Any::V2(unit)
             }
             Err(off) => {
                 if off.is_unknown() {

@@ -60,10 +60,17 @@ fn limiter() -> Limiter {
     Limiter::new(4, 100)
 }
 
+fn started(hw: &Model, setup: &Setup) -> Result<Driver, Off> {
+    let shape = Shape::read(hw).unwrap();
+    let mut driver = Driver::new(shape, setup.plan(&shape)?, setup.coherent, limiter());
+    driver.start(hw)?;
+    Ok(driver)
+}
+
 fn unit() -> Unit<Model> {
     let hw = Model::new();
     begin(&hw, BYTES).unwrap();
-    let driver = Driver::start(&hw, &setup(), limiter()).unwrap();
+    let driver = started(&hw, &setup()).unwrap();
     Unit::new(hw, WINDOW, driver)
 }
 

@@ -43,7 +43,7 @@ fn line(row: &Row) -> String {
         Read::Refused(reason) => &format!("refused: {}", reason.text()),
     };
     let write = match row.write {
-        Write::Clear(bits) => format!("clears, of `{bits:#x}`"),
+        Write::Clear(faults) => format!("clears, of `{:#x}`", faults.bits()),
         Write::Filter(_) => "filtered".to_string(),
         Write::Nothing => "nothing to do".to_string(),
         Write::Refused(reason) => format!("refused: {}", reason.text()),

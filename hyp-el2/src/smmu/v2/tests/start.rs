@@ -15,7 +15,7 @@ fn every_stream_is_ended_until_the_host_leads_it() {
     let shape = begin(&hw, BYTES).unwrap();
     all_end(&hw);
     assert_eq!((shape.groups, shape.banks, shape.bytes()), (16, 8, BYTES));
-    let driver = Driver::start(&hw, &setup(), limiter()).unwrap();
+    let driver = started(&hw, &setup()).unwrap();
     all_end(&hw);
     assert_eq!(
         (driver.smmu().host_groups(), driver.smmu().host_banks()),
@@ -46,7 +46,7 @@ fn an_smmu_that_cannot_be_driven_ends_every_stream() {
     let hw = Model::new();
     hw.set(0x24, hw.get(0x24) & !0xff | 1);
     begin(&hw, BYTES).unwrap();
-    let off = Driver::start(&hw, &setup(), limiter()).unwrap_err();
+    let off = started(&hw, &setup()).unwrap_err();
     assert_eq!(off, Off::Start(StartError::Plan));
     all_end(&hw);
     // A root beyond its 44 bits.
@@ -56,7 +56,7 @@ fn an_smmu_that_cannot_be_driven_ends_every_stream() {
         ..host_table()
     };
     let setup = Setup { table, ..setup() };
-    let off = Driver::start(&hw, &setup, limiter()).unwrap_err();
+    let off = started(&hw, &setup).unwrap_err();
     assert_eq!(off, Off::Narrow);
     assert!(!off.is_unknown());
     assert!(off.to_string().ends_with("devices behind it do not work"));
@@ -72,7 +72,7 @@ fn an_smmu_that_does_not_answer_is_as_bad_as_lost() {
     let hw = Model::new();
     hw.0.borrow_mut().sync_hangs = true;
     begin(&hw, BYTES).unwrap();
-    let off = Driver::start(&hw, &setup(), limiter()).unwrap_err();
+    let off = started(&hw, &setup()).unwrap_err();
     assert!(off.is_unknown());
 }
 
@@ -85,7 +85,7 @@ fn walks_are_cached_only_where_memory_is_coherent() {
             coherent,
             ..setup()
         };
-        Driver::start(&hw, &setup, limiter()).unwrap();
+        started(&hw, &setup).unwrap();
         let control = hw.get(bank(7, 0x30) as u32);
         assert_eq!(control >> 8 & 0x3f == 0x35, coherent, "{control:#x}");
     }
