@@ -324,10 +324,10 @@ fn phandle(node: &FdtNode<'_>) -> Option<u32> {
 /// Does the command line ask for nodes with which a host maps memory for its devices:
 /// `ward.iommu=on`? The last word counts.
 pub fn asks_for_iommu(bootargs: &str) -> bool {
-    let given = bootargs
+    let mut given = bootargs
         .split_ascii_whitespace()
         .filter_map(|word| word.strip_prefix("ward.iommu="));
-    given.last() == Some("on")
+    given.next_back() == Some("on")
 }
 
 /// The `phandle`s of the SMMUs in use, in the order of their numbers.

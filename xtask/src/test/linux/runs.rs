@@ -225,7 +225,7 @@ pub(super) const RUNS: &[Run] = &[
         "n1-2cpu-guest-iommu",
         "guest-attack",
         machine("neoverse-n1", 2, 1024),
-        "ward.iommu=on iommu.strict=0 ward.only=kvm,swap,attack-direct-io,attack-page-out,\
+        "ward.iommu=on iommu.strict=0 ward.only=kvm,swap,attacks-named,attack-direct-io,attack-page-out,\
          attack-move-pages,attack-compact,attack-discard,race-processes,all-back,numbers-back,\
          ward-log,ward-did-not-crash",
     ),

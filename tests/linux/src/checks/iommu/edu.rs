@@ -60,11 +60,11 @@ impl Edu {
 
     fn write(&self, register: usize, value: u64) {
         // SAFETY: the registers are below 4 KiB, and the BAR has 1 MiB.
-        unsafe { ptr::write_volatile(self.0.at.add(register).cast::<u64>(), value) }
+        unsafe { ptr::write_volatile(self.0.at.wrapping_add(register).cast::<u64>(), value) }
     }
 
     fn read(&self, register: usize) -> u64 {
         // SAFETY: as above.
-        unsafe { ptr::read_volatile(self.0.at.add(register).cast::<u64>()) }
+        unsafe { ptr::read_volatile(self.0.at.wrapping_add(register).cast::<u64>()) }
     }
 }

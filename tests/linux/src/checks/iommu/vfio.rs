@@ -97,8 +97,9 @@ struct Region {
 fn call<const OPCODE: Opcode, T>(file: &File, what: &str, mut argument: T) -> Result<T> {
     // SAFETY: the callers below pair each number with the structure that the kernel's headers
     // give it, with its size inside.
-    unsafe { ioctl(file, Updater::<OPCODE, T>::new(&mut argument)) }
-        .with_context(|| format!("the kernel does not {what}"))?;
+    let request = unsafe { Updater::<OPCODE, T>::new(&mut argument) };
+    // SAFETY: as above; the kernel writes within the structure.
+    unsafe { ioctl(file, request) }.with_context(|| format!("the kernel does not {what}"))?;
     Ok(argument)
 }
 
@@ -290,7 +291,7 @@ impl Memory {
         assert!(offset + length <= self.length);
         for n in offset..offset + length {
             // SAFETY: within the mapping.
-            unsafe { ptr::write_volatile(self.at.add(n), byte) }
+            unsafe { ptr::write_volatile(self.at.wrapping_add(n), byte) }
         }
     }
 
@@ -298,6 +299,7 @@ impl Memory {
     pub(super) fn is(&self, offset: usize, length: usize, byte: u8) -> bool {
         assert!(offset + length <= self.length);
         // SAFETY: within the mapping.
-        (offset..offset + length).all(|n| unsafe { ptr::read_volatile(self.at.add(n)) } == byte)
+        (offset..offset + length)
+            .all(|n| unsafe { ptr::read_volatile(self.at.wrapping_add(n)) } == byte)
     }
 }
