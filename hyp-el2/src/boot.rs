@@ -14,6 +14,7 @@ pub use test_calls::handle as test_call;
 
 use crate::cpu::{get, park, set};
 use crate::fdt::{self, Missing, Platform, Span, Spans};
+use crate::gic::Unfit;
 use crate::image::appended::Bad;
 use crate::machine::El2;
 use crate::mmu::{self, Access};
@@ -60,6 +61,8 @@ enum Fatal {
     NoRoom(&'static str, u64),
     /// Too many tables for Ward's own map.
     Tables,
+    /// The interrupt controller has more of something than Ward can filter.
+    Gic(&'static str),
     Tree,
     /// There is neither a boot module nor an appended kernel.
     NoKernel,
@@ -90,6 +93,11 @@ impl fmt::Display for Fatal {
                 write!(f, "no room in RAM for {what}: {} KiB", bytes >> 10)
             }
             Fatal::Tables => write!(f, "memory is in too many pieces for Ward's own map"),
+            Fatal::Gic(what) => write!(
+                f,
+                "the interrupt controller has more {what} than Ward can filter, and the host would \
+                 reach all memory by the rest: disable them in the device tree"
+            ),
             Fatal::Tree => write!(f, "the device tree cannot be edited for the host"),
             Fatal::NoKernel => write!(
                 f,
@@ -115,6 +123,15 @@ impl fmt::Display for Fatal {
 impl From<Missing> for Fatal {
     fn from(missing: Missing) -> Self {
         Fatal::Missing(missing)
+    }
+}
+
+impl From<Unfit> for Fatal {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Tables => Fatal::Tables,
+            Unfit::TooMany(what) => Fatal::Gic(what),
+        }
     }
 }
 
@@ -345,8 +362,14 @@ fn start(fdt: Fdt<'_>, dtb: u64, build: &Build) -> Result<Never, Fatal> {
     report_cost(image, place, config_ram);
 
     // --- the host ---
-    let masters = devices.hidden();
-    let entry = payload::prepare(fdt, &machine, &source, &mut taken, &[image, place], masters)?;
+    let entry = payload::prepare(
+        fdt,
+        &machine,
+        &source,
+        &mut taken,
+        &[image, place],
+        &devices,
+    )?;
     devices.start(ward);
     prepare_cpu();
     let (pc, tree) = (entry.pc, entry.tree);

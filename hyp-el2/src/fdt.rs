@@ -16,7 +16,7 @@ mod walk;
 
 pub use check::parse;
 pub use chosen::{Module, Modules, bootargs as chosen_bootargs, console};
-pub use dma::{DmaNodes, MAX_SMMUS, Master, SmmuNode};
+pub use dma::{DmaNodes, MAX_SMMUS, Master, SmmuKind, SmmuNode, asks_for_iommu};
 pub use missing::Missing;
 pub use span::{MAX_SPANS, Span, Spans, subtract};
 

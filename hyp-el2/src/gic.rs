@@ -23,7 +23,7 @@ pub mod redistributor;
 mod trap;
 
 #[cfg(target_os = "none")]
-pub use trap::{Controllers, access};
+pub use trap::{Controllers, Unfit, access};
 
 use hyp_core::memory::Range;
 

@@ -120,7 +120,7 @@ fn abort(frame: &mut Frame, esr: Esr) {
     };
     if let Some(ipa) = ipa
         && esr.class() == Class::DataAbortLower
-        && gic::access(frame, esr, ipa)
+        && (gic::access(frame, esr, ipa) || smmu::access(frame, esr, ipa))
     {
         return;
     }

@@ -8,11 +8,15 @@
 //! look         events, a bounded number, into the log
 //! ```
 //!
+//! An SMMUv3 is Ward's alone. An SMMUv2 stays the host's to see, through a [filter](v2).
+//!
 //! Each SMMU has a lock, the innermost but the console's; nobody holds two. A wait for hardware
 //! ends after 100 ms. An SMMU that does not answer is *lost*, for good: hyp-core then lets no
 //! frame change its owner.
 
 mod plan;
+pub mod seam;
+pub mod v2;
 
 pub use plan::Plan;
 
@@ -26,7 +30,7 @@ mod mmio;
 mod takeover;
 
 #[cfg(target_os = "none")]
-pub use driver::{attach, end, forget, has, is_lost, sync, uncoherent};
+pub use driver::{access, attach, end, forget, has, is_lost, sync, uncoherent};
 #[cfg(target_os = "none")]
 pub use events::{due, look};
 #[cfg(target_os = "none")]

@@ -16,15 +16,20 @@
 //!    nothing to do.
 //! 6. *A refused access changes nothing*, and none halts anything.
 //!
-//! Registers are named as the manual names them, since its issues count sections differently.
+//! Registers are named as the manual names them. Its issues count sections differently; numbers here
+//! are those of issue D.c: the address space is in 8.1, its first page in 9.6, the second in 10.2,
+//! a bank of stage 2 in chapter 17.
 //!
 //! Start reading at [`table`] (every register and its rule), then `filter`, `driver`.
 
+mod abort;
 mod driver;
 mod error;
 mod fault;
 mod filter;
 mod ident;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 pub mod register;
 mod stage2;
 pub mod table;
@@ -33,9 +38,10 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use abort::abort_all;
 pub use driver::{Owner, Plan, Smmu};
 pub use error::{BankError, Lost, StartError, StreamError};
-pub use filter::{Access, Answer, Direction, Refusal};
+pub use filter::{Access, Answer, Direction};
 pub use ident::{Shape, Unfit};
 pub use stage2::Stage2;
 pub use table::Reason;

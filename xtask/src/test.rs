@@ -84,7 +84,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let others = tiers.len() > 1;
     let kernel = tiers
         .iter()
-        .any(|tier| ["linux", "guest", "demo"].contains(&tier.name));
+        .any(|tier| ["linux", "guest", "demo", "dma"].contains(&tier.name));
     let _ahead = (others && kernel).then(ahead::Ahead::start);
     for tier in tiers {
         if tier.name == "miri"

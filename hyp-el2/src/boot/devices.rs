@@ -2,7 +2,7 @@
 //! get for want of it.
 
 use super::{Arena, Fatal, ranges};
-use crate::fdt::{DmaNodes, Master, Span};
+use crate::fdt::{DmaNodes, Master, Span, asks_for_iommu};
 use crate::gic::Controllers;
 use crate::glue;
 use crate::machine::El2;
@@ -21,6 +21,10 @@ pub(super) struct Devices {
     smmus: Takeover,
     geometry: Option<Geometry>,
     hidden: ArrayVec<Master, { Master::ALL.len() }>,
+    /// The host's driver of an SMMUv2 is told to lead streams to bypass.
+    bypass: bool,
+    /// The host maps memory for its devices itself.
+    iommu: bool,
     /// The interrupt controller, if it is to be filtered.
     controllers: Option<Controllers>,
     /// Why it is not, or not all of it.
@@ -32,7 +36,7 @@ impl Devices {
     #[inline(never)]
     pub(super) fn begin(fdt: Fdt<'_>) -> Result<Self, Fatal> {
         let nodes = DmaNodes::read(fdt)?;
-        let mut smmus = Takeover::begin(&nodes)?;
+        let smmus = Takeover::begin(&nodes)?;
         let geometry = smmus.geometry(crate::mmu::pa_bits());
         // Without an SMMU everything is open anyhow.
         let controllers = if smmus.is_empty() {
@@ -45,6 +49,8 @@ impl Devices {
             smmus,
             geometry,
             hidden: ArrayVec::new(),
+            bypass: false,
+            iommu: false,
             controllers,
             open: None,
         })
@@ -56,7 +62,7 @@ impl Devices {
     }
 
     /// Frames for tables and queues, wherever they begin.
-    pub(super) fn frames(&mut self, ram: &Ranges) -> Result<u64, Fatal> {
+    pub(super) fn frames(&self, ram: &Ranges) -> Result<u64, Fatal> {
         let gic = self.controllers.as_ref().map_or(0, Controllers::frames);
         let Some(geometry) = self.geometry else {
             return Ok(gic);
@@ -74,6 +80,7 @@ impl Devices {
         bootargs: &str,
     ) -> Result<(), Fatal> {
         let guarded = !self.smmus.is_empty();
+        self.bypass = smmu::v2::asks_for_bypass(bootargs);
         let mut hidden = self.nodes.hidden.clone();
         for (master, spans) in Master::ALL.into_iter().zip(&self.nodes.masters) {
             if !guarded || spans.is_empty() {
@@ -110,6 +117,7 @@ impl Devices {
                 frames,
             },
         });
+        self.iommu = asks_for_iommu(bootargs);
         let first = arena.next;
         self.smmus.place(|frames, align| arena.take(frames, align));
         smmu::zero(first, arena.next.0 - first.0);
@@ -121,17 +129,27 @@ impl Devices {
         &self.hidden
     }
 
+    /// Whether the host's tree says how devices are led to SMMUs.
+    pub(super) fn has_iommu(&self) -> bool {
+        self.iommu
+    }
+
     /// DMA is as the host's table says from now on. Says what is not.
     #[inline(never)]
     pub(super) fn start(self, ward: &Ward<El2>) {
         let guarded = !self.smmus.is_empty();
-        self.smmus.start(ward.dma_table());
+        self.smmus.start(ward.dma_table(), self.bypass);
         let nodes = &self.nodes;
         if !guarded {
             glue::say(format_args!(
                 "WARNING: NO SMMU: the host's devices reach all memory, Ward's and the guests' too"
             ));
             return;
+        }
+        if self.iommu {
+            glue::say(format_args!(
+                "the host's device tree has a ward,iommu for each SMMU (ward.iommu=on)"
+            ));
         }
         for master in &self.hidden {
             let at = nodes.masters[*master as usize].first();
@@ -142,10 +160,11 @@ impl Devices {
                 master.name()
             ));
         }
-        if nodes.older > 0 {
+        if nodes.others > 0 {
             glue::say(format_args!(
-                "WARNING: {} SMMUs are not of version 3: devices behind them reach all memory",
-                nodes.older
+                "WARNING: {} SMMUs are of kinds that Ward does not drive: devices behind them reach all \
+                 memory",
+                nodes.others
             ));
         }
         if nodes.open_bridges > 0 {

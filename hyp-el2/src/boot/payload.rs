@@ -3,9 +3,9 @@
 //! Who gives the kernel gives the command line: a boot module, or else what is appended to the
 //! image. So a boot loader can start another kernel with an image that has one.
 
-use super::{BLOCK, Fatal, image, take};
+use super::{BLOCK, Devices, Fatal, image, take};
 use crate::fdt::host::{Changes, SLACK, copy, edit};
-use crate::fdt::{Master, Modules, Platform, Span, Spans, chosen_bootargs};
+use crate::fdt::{Modules, Platform, Span, Spans, chosen_bootargs};
 use crate::hash::{Digest256, Measurement};
 use crate::image::appended::{Appended, Bad};
 use crate::image::{HEADER, Header};
@@ -126,14 +126,14 @@ fn memory(span: Span) -> &'static mut [u8] {
 }
 
 /// Puts kernel and device tree in place. `hidden` is Ward's memory; `taken` all that is in use;
-/// `masters` are not the host's.
+/// `devices` says which of them the host sees.
 pub(super) fn prepare(
     fdt: Fdt<'_>,
     machine: &Platform<'_>,
     source: &Source<'_>,
     taken: &mut Spans,
     hidden: &[Span],
-    masters: &[Master],
+    devices: &Devices,
 ) -> Result<Entry, Fatal> {
     let pc = place_kernel(machine, source.kernel, taken)?;
     if let Some(part) = source.ramdisk {
@@ -159,7 +159,8 @@ pub(super) fn prepare(
         hidden,
         bootargs,
         ramdisk: source.ramdisk.map(|part| part.span),
-        masters,
+        masters: devices.hidden(),
+        iommu: devices.has_iommu(),
     };
     copy(fdt, buffer)
         .and_then(|()| edit(buffer, &changes))

@@ -4,12 +4,14 @@
 //! An SMMU is a bus master itself: it reads tables and writes queues where its registers say, and
 //! its performance monitors write messages. So a host that reached the registers of *any* SMMUv3 would
 //! reach all memory, and the pages of each are kept from it, also of those that the tree disables.
+//! Those of an SMMUv2 too: what the host accesses there, Ward does for it, filtered.
 
-use super::walk::{Found, each, is_pci};
+use super::walk::{Found, each, enabled, is_pci};
 use super::{Missing, Span, Spans, value};
 use arrayvec::ArrayVec;
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::standard::NodeStandard;
+use hyp_core::addr::PAGE_SIZE;
 
 /// SMMUs Ward has room for. One more ends the boot: an SMMU that nobody drives lets everything
 /// pass.
@@ -21,17 +23,59 @@ const SMMU: &str = "arm,smmu-v3";
 const MONITORS: &str = "arm,smmu-v3-pmcg";
 /// Translation service of message interrupts.
 const ITS: &str = "arm,gic-v3-its";
-/// SMMUs that Ward does not drive.
-const OLDER: [&str; 4] = ["arm,smmu-v1", "arm,smmu-v2", "arm,mmu-401", "arm,mmu-500"];
+/// SMMUv2 (Linux, `Documentation/devicetree/bindings/iommu/arm,smmu.yaml`), one of which is
+/// Arm's own.
+const MMU500: &str = "arm,mmu-500";
+const SECOND: [&str; 2] = [MMU500, "arm,smmu-v2"];
+/// SMMUs that Ward does not drive, whatever else they say they are: those of version 1, one that
+/// shares VMIDs with its neighbours, one whose bus takes no access of 64 bits (so it cannot be told
+/// to forget an address), one that is several behind each other, and one that says no more than that.
+const OTHERS: [&str; 7] = [
+    "arm,smmu-v1",
+    "arm,mmu-400",
+    "arm,mmu-401",
+    "cavium,smmu-v2",
+    "marvell,ap806-smmu-500",
+    "nvidia,smmu-500",
+    "qcom,smmu-v2",
+];
 
-/// One SMMUv3 that is in use.
+/// What an SMMU is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SmmuKind {
+    /// An SMMUv3, which the host does not see.
+    V3,
+    /// An SMMUv2, whose registers the host accesses through Ward's filter.
+    V2 {
+        /// It is Arm's MMU-500.
+        mmu500: bool,
+    },
+}
+
+impl SmmuKind {
+    fn of(node: &FdtNode<'_>) -> Option<Self> {
+        let is = |name: &&str| node.is_compatible(name);
+        if node.is_compatible(SMMU) {
+            Some(SmmuKind::V3)
+        } else if SECOND.iter().any(is) && !OTHERS.iter().any(is) {
+            let mmu500 = node.is_compatible(MMU500);
+            Some(SmmuKind::V2 { mmu500 })
+        } else {
+            None
+        }
+    }
+}
+
+/// One SMMU that is in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SmmuNode {
+    /// What it is.
+    pub kind: SmmuKind,
     /// Its registers.
     pub registers: Span,
     /// The tree says that it reads memory through the CPUs' caches.
     pub coherent: bool,
-    /// Streams that the tree leads to it are below this number.
+    /// Streams that the tree leads to it are below this number; of an SMMUv3.
     pub streams: u64,
     phandle: Option<u32>,
 }
@@ -102,8 +146,8 @@ pub struct DmaNodes {
     pub services: Spans,
     /// PCI host bridges, some of whose devices no SMMU stands before.
     pub open_bridges: u32,
-    /// SMMUs of an older version, which Ward does not drive.
-    pub older: u32,
+    /// SMMUs that Ward does not drive.
+    pub others: u32,
 }
 
 impl DmaNodes {
@@ -131,7 +175,7 @@ impl DmaNodes {
     fn add<'a>(&mut self, fdt: Fdt<'a>, found: &Found<'a>, used: bool) -> Result<(), Missing> {
         let node = &found.node;
         let pages = |span: Span| span.to_pages();
-        if node.is_compatible(SMMU) {
+        if let Some(kind) = SmmuKind::of(node) {
             let registers = found.registers().next();
             let Some(registers) = registers else {
                 // Out of use and out of reach is as good as not there.
@@ -139,7 +183,12 @@ impl DmaNodes {
             };
             super::span::push(&mut self.hidden, pages(registers))?;
             if used {
+                // What ends every stream is in the first page.
+                if !registers.base.is_multiple_of(PAGE_SIZE) || registers.size < PAGE_SIZE {
+                    return Err(Missing::BadSmmu);
+                }
                 let smmu = SmmuNode {
+                    kind,
                     registers,
                     coherent: found.is_coherent(fdt),
                     streams: 0,
@@ -158,8 +207,8 @@ impl DmaNodes {
                 // 32 windows of virtio are 4 pages.
                 super::span::join(spans);
             }
-        } else if used && OLDER.iter().any(|name| node.is_compatible(name)) {
-            self.older += 1;
+        } else if used && OTHERS.iter().any(|name| node.is_compatible(name)) {
+            self.others += 1;
         } else if used && node.is_compatible("arm,gic-v3") {
             self.gic(found)?;
         } else if node.is_compatible(ITS) {
@@ -199,7 +248,8 @@ impl DmaNodes {
     /// Which streams a node's `iommus` and `iommu-map` lead to which SMMU.
     fn streams_of(&mut self, found: &Found<'_>) {
         let node = &found.node;
-        // One cell names a stream of an SMMUv3.
+        // One cell names a stream of an SMMUv3. An SMMUv2's may have two, but how far its streams
+        // go nobody asks.
         for [phandle, stream] in cells(node, "iommus") {
             self.reach(phandle, u64::from(stream) + 1);
         }
@@ -269,6 +319,39 @@ fn cells<'a, const N: usize>(
 
 fn phandle(node: &FdtNode<'_>) -> Option<u32> {
     cells::<1>(node, "phandle").next().map(|[phandle]| phandle)
+}
+
+/// Does the command line ask for nodes with which a host maps memory for its devices:
+/// `ward.iommu=on`? The last word counts.
+pub fn asks_for_iommu(bootargs: &str) -> bool {
+    let mut given = bootargs
+        .split_ascii_whitespace()
+        .filter_map(|word| word.strip_prefix("ward.iommu="));
+    given.next_back() == Some("on")
+}
+
+/// The `phandle`s of the SMMUs in use, in the order of their numbers.
+pub(super) fn numbered(fdt: Fdt<'_>) -> Result<ArrayVec<Option<u32>, MAX_SMMUS>, Missing> {
+    let mut found = ArrayVec::new();
+    each(fdt, &mut |node, used| {
+        if used && SmmuKind::of(&node.node).is_some() {
+            found
+                .try_push(phandle(&node.node))
+                .map_err(|_| Missing::TooMany)?;
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The number of a node, if it is one of the SMMUs that [`numbered`] found.
+pub(super) fn number(node: &FdtNode<'_>, numbered: &[Option<u32>]) -> Option<u32> {
+    if !node.is_compatible(SMMU) || !enabled(node) {
+        return None;
+    }
+    let name = phandle(node)?;
+    let n = numbered.iter().position(|&it| it == Some(name))?;
+    u32::try_from(n).ok()
 }
 
 /// Is the node not for the host: an SMMUv3 or its monitors?

@@ -9,6 +9,7 @@
 
 use super::memory::{Cells, RANGES, is_memory};
 use super::{Master, Missing, Span, Spans, chosen, dma, subtract};
+use arrayvec::ArrayVec;
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::fdt_mut::{FdtMut, FdtNodeMut, SliceBuffer};
 use dtoolkit::{Node, Property, ToPropertyValue};
@@ -37,6 +38,8 @@ pub struct Changes<'a> {
     pub ramdisk: Option<Span>,
     /// Bus masters that the host does not get.
     pub masters: &'a [Master],
+    /// The host maps memory for its devices by calls: each SMMU has a node to that end.
+    pub iommu: bool,
 }
 
 type Buffer<'a> = SliceBuffer<'a>;
@@ -85,7 +88,7 @@ pub fn edit(buffer: &mut [u8], changes: &Changes<'_>) -> Result<usize, EditFaile
     super::parse(&buffer[..size])?;
     let mut fdt = FdtMut::from_slice_unchecked(buffer);
     hide(&mut fdt, changes.hidden)?;
-    hide_devices(&mut fdt, changes.masters)?;
+    hide_devices(&mut fdt, changes.masters, changes.iommu)?;
     if fdt.find_node_mut("/chosen").is_none() {
         add_chosen(&mut fdt)?;
     }
@@ -137,35 +140,81 @@ fn remove_children(parent: &mut FdtNodeMut<'_, Buffer<'_>>, test: &dyn Fn(&FdtNo
 
 /// Takes the SMMUs out, so that a host does DMA as if there were none, and the bus masters that it
 /// is not to have. `msi-map` stays: messages pass the SMMU unchanged.
-fn hide_devices(fdt: &mut Tree<'_>, masters: &[Master]) -> Result<(), EditFailed> {
-    let gone = dma::hidden_phandles(fdt.as_read_only())?;
-    let is_gone = |phandle| gone.contains(&phandle);
-    let hidden = |node: &FdtNode<'_>| {
-        dma::is_hidden(node) || Master::of(node).is_some_and(|master| masters.contains(&master))
+///
+/// With `iommu` a node without registers stands in for each SMMU in use, and what leads there stays.
+fn hide_devices(fdt: &mut Tree<'_>, masters: &[Master], iommu: bool) -> Result<(), EditFailed> {
+    let tree = fdt.as_read_only();
+    let numbered = if iommu {
+        dma::numbered(tree)?
+    } else {
+        ArrayVec::new()
     };
-    prune(&mut fdt.root_mut(), &hidden, &is_gone, 0)
+    let gone = dma::hidden_phandles(tree)?;
+    let hiding = Hiding {
+        hidden: &|node| {
+            (dma::is_hidden(node) && dma::number(node, &numbered).is_none())
+                || Master::of(node).is_some_and(|master| masters.contains(&master))
+        },
+        is_gone: &|phandle| gone.contains(&phandle) && !numbered.contains(&Some(phandle)),
+        number: &|node| dma::number(node, &numbered),
+    };
+    prune(&mut fdt.root_mut(), &hiding, 0)
+}
+
+/// What becomes of nodes.
+struct Hiding<'a> {
+    hidden: &'a dyn Fn(&FdtNode<'_>) -> bool,
+    is_gone: &'a dyn Fn(u32) -> bool,
+    /// Number of the SMMU that something stands in for.
+    number: &'a dyn Fn(&FdtNode<'_>) -> Option<u32>,
 }
 
 fn prune(
     node: &mut FdtNodeMut<'_, Buffer<'_>>,
-    hidden: &dyn Fn(&FdtNode<'_>) -> bool,
-    is_gone: &dyn Fn(u32) -> bool,
+    hiding: &Hiding<'_>,
     depth: u32,
 ) -> Result<(), EditFailed> {
     if depth > super::memory::DEEPEST {
         return Err(EditFailed);
     }
-    if dma::leads_to(&node.as_read_only(), is_gone) {
+    if dma::leads_to(&node.as_read_only(), hiding.is_gone) {
         for name in dma::LEADS {
             remove(node, name);
         }
     }
-    remove_children(node, hidden);
+    remove_children(node, hiding.hidden);
+    if let Some(number) = (hiding.number)(&node.as_read_only()) {
+        stand_in(node, number)?;
+    }
     let mut children = node.children_mut();
     while let Some(mut child) = children.next() {
-        prune(&mut child, hidden, is_gone, depth + 1)?;
+        prune(&mut child, hiding, depth + 1)?;
     }
     Ok(())
+}
+
+/// Makes an SMMU's node that of the paravirtual IOMMU (`ward,iommu.yaml` in the Linux patches). The
+/// name and the `phandle` stay.
+fn stand_in(node: &mut FdtNodeMut<'_, Buffer<'_>>, number: u32) -> Result<(), EditFailed> {
+    remove_properties(node, "phandle");
+    set(node, "compatible", "ward,iommu")?;
+    set(node, "#iommu-cells", 1_u32)?;
+    set(node, "ward,smmu-index", number)
+}
+
+/// Removes all properties but one.
+fn remove_properties(node: &mut FdtNodeMut<'_, Buffer<'_>>, but: &str) {
+    loop {
+        let mut properties = node.properties_mut();
+        let gone = loop {
+            match properties.next() {
+                Some(property) if property.as_read_only().name() != but => break property,
+                Some(_) => {}
+                None => return,
+            }
+        };
+        gone.remove();
+    }
 }
 
 /// Gives the root an empty node `/chosen`. The crate adds properties but no nodes; a property of

@@ -53,7 +53,7 @@ impl fmt::Display for Missing {
             }
             Missing::Cpus => "the device tree has no CPUs, or more than 64",
             Missing::Gic => "the device tree has no GICv3 (on QEMU: -machine virt,gic-version=3)",
-            Missing::BadSmmu => "the registers of an SMMU of the device tree cannot be found",
+            Missing::BadSmmu => "the registers of an SMMU of the device tree cannot be found, or are no whole page",
             Missing::GicV2 => {
                 "the machine has a GICv2; Ward needs a GICv3 (on QEMU: -machine virt,gic-version=3)"
             }

@@ -214,6 +214,7 @@ fn the_host_does_not_see_wards_memory() {
             bootargs: Some("a b"),
             ramdisk,
             masters: &[],
+            iommu: false,
         },
     )
     .unwrap();
@@ -255,6 +256,7 @@ fn edits_without_room_fail_cleanly() {
         bootargs: Some("x"),
         ramdisk: None,
         masters: &[],
+        iommu: false,
     };
     assert!(edit(&mut buffer, &changes).is_err());
 }
@@ -441,6 +443,7 @@ fn memory_after(tree: &DeviceTree) -> Vec<(u64, u64)> {
         bootargs: None,
         ramdisk: None,
         masters: &[],
+        iommu: false,
     };
     let blob = trees::edited(&tree.to_dtb(), &changes).unwrap();
     let spans = reader::Tree::read(&blob).unwrap().memory();
@@ -480,6 +483,7 @@ fn chosen_is_made_where_there_is_none() {
         bootargs: Some("a b"),
         ramdisk: Some(HOLE),
         masters: &[],
+        iommu: false,
     };
     let blob = tree.to_dtb();
     let before = reader::Tree::read(&blob).unwrap();
@@ -513,6 +517,7 @@ fn a_ram_disk_of_the_boot_loaders_is_taken_and_a_stale_one_goes() {
         bootargs: None,
         ramdisk: None,
         masters: &[],
+        iommu: false,
     };
     let after = reader::Tree::read(&trees::edited(&blob, &changes).unwrap()).unwrap();
     assert_eq!(after.property("/chosen", "linux,initrd-start"), None);

@@ -162,6 +162,21 @@ fn map(base: u64, bytes: u64) -> Result<(), mmu::NoTables> {
     unsafe { mmu::map(base, base + bytes, Map::Device) }
 }
 
+/// Why the controllers cannot be had in hand.
+pub enum Unfit {
+    /// Their registers are in too many places for Ward's own map.
+    Tables,
+    /// There are more of something than Ward has room for. One that nobody filters would reach all
+    /// memory for the host, so this ends the boot.
+    TooMany(&'static str),
+}
+
+impl From<mmu::NoTables> for Unfit {
+    fn from(_: mmu::NoTables) -> Self {
+        Unfit::Tables
+    }
+}
+
 /// The controllers during boot.
 pub struct Controllers {
     services: ArrayVec<Registers, MAX_ITS>,
@@ -179,8 +194,8 @@ impl Controllers {
     /// Finds them, and switches all translation services off.
     ///
     /// # Errors
-    /// [`mmu::NoTables`].
-    pub fn begin(nodes: &DmaNodes) -> Result<Self, mmu::NoTables> {
+    /// [`Unfit`].
+    pub fn begin(nodes: &DmaNodes) -> Result<Self, Unfit> {
         let mut found = Controllers {
             services: ArrayVec::new(),
             redistributors: ArrayVec::new(),
@@ -205,15 +220,16 @@ impl Controllers {
             if !service.wait(&mut || service.read(its::CTLR, 4) >> 31 != 0) {
                 found.open = Some("an ITS does not become quiet");
             }
-            if found.services.try_push(service).is_err() {
-                found.open = Some("there are more than 8 of them");
-            }
+            found
+                .services
+                .try_push(service)
+                .map_err(|_| Unfit::TooMany("translation services (8)"))?;
         }
         Ok(found)
     }
 
     /// One region: redistributors one after the other, up to the one that says it is the last.
-    fn region(&mut self, region: Span, stride: Option<u64>) -> Result<(), mmu::NoTables> {
+    fn region(&mut self, region: Span, stride: Option<u64>) -> Result<(), Unfit> {
         let mut at = region.base;
         while at + 2 * FRAME <= region.end() {
             map(at, 2 * FRAME)?;
@@ -226,23 +242,17 @@ impl Controllers {
             if virtual_too {
                 let _ = self.empty.try_push(at + 2 * FRAME);
             }
-            if self.redistributors.try_push(at).is_err() {
-                self.open = Some("there are more than 64 redistributors");
-                break;
-            }
+            self.redistributors
+                .try_push(at)
+                .map_err(|_| Unfit::TooMany("redistributors (64)"))?;
             at += stride.unwrap_or(if virtual_too { 4 } else { 2 } * FRAME);
             if typer & TYPER_LAST != 0 {
                 break;
             }
         }
-        if self
-            .regions
+        self.regions
             .try_push((region.base, at.min(region.end())))
-            .is_err()
-        {
-            self.open = Some("its redistributors are in more than 4 places");
-        }
-        Ok(())
+            .map_err(|_| Unfit::TooMany("regions of redistributors (4)"))
     }
 
     /// Frames that [`Controllers::configure`] takes at most, wherever they begin.

@@ -1,29 +1,48 @@
-//! What hyp-core asks of the SMMUs while the machine runs: [`hyp_core::dma::Dma`].
+//! The SMMUs while the machine runs, and what hyp-core asks of an SMMUv3.
 
 use super::events;
 use super::mmio::Mmio;
+use super::seam::{All, Ask, Seam};
+use super::v2::{self, Closed, Outcome, Refused, Trap};
+use crate::cpu::get;
 use crate::fdt::MAX_SMMUS;
 use crate::global::Global;
+use crate::glue;
+use crate::host::{Frame, once};
 use crate::lock::{TicketGuard, TicketLock};
 use arrayvec::ArrayVec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hyp_core::addr::{Ipa, PAGE_SIZE};
 use hyp_core::dma::{AttachError, DmaLost, DmaTable, Domain, StreamKey};
+use hyp_core::vcpu::esr::Esr;
 use smmu::report::Limiter;
 use smmu::v3::{Hardware, SetError, Smmu, Stage2Config, Ste, StreamId, StreamTable, Vmid, Vmids};
 
 /// Streams of one SMMU that lead elsewhere than the rest, and domains that they lead to.
 const MOST_OWN: usize = 32;
 
-/// One SMMU.
+/// One SMMU, of any kind.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is no heap, and most are of the large kind"
+)]
+pub(super) enum Any {
+    V3(Unit),
+    V2(&'static v2::Unit<v2::Mmio>),
+    /// An SMMUv2 that Ward does not drive: it ends every stream, or nobody knows what it does
+    /// (then all are lost).
+    Closed(Closed),
+}
+
+/// One SMMUv3.
 pub(super) struct Unit {
     pub(super) hw: Mmio,
     /// `None`: it aborts everything, or nobody knows what it does (then all are lost).
     driver: TicketLock<Option<Driver>>,
 }
 
-/// One SMMU that translates.
+/// One SMMUv3 that translates.
 pub(super) struct Driver {
     pub(super) smmu: Smmu,
     vmids: Vmids,
@@ -44,7 +63,7 @@ pub(super) struct Driver {
     pub(super) told_lost: bool,
 }
 
-static SMMUS: Global<ArrayVec<Unit, MAX_SMMUS>> = Global::new();
+static SMMUS: Global<ArrayVec<Any, MAX_SMMUS>> = Global::new();
 /// See [`is_lost`].
 static LOST: AtomicBool = AtomicBool::new(false);
 /// See [`uncoherent`].
@@ -70,13 +89,62 @@ pub(super) fn set_uncoherent() {
     UNCOHERENT.store(true, Ordering::Relaxed);
 }
 
-pub(super) fn install(units: ArrayVec<Unit, MAX_SMMUS>) {
+pub(super) fn install(units: ArrayVec<Any, MAX_SMMUS>) {
     SMMUS.set(units);
 }
 
 /// All SMMUs; none before the start.
-pub(super) fn units() -> &'static [Unit] {
+pub(super) fn units() -> &'static [Any] {
     SMMUS.get().map_or(&[], |units| units)
+}
+
+fn all() -> All<'static, Any> {
+    All {
+        units: units(),
+        lose,
+    }
+}
+
+impl Ask for Any {
+    #[inline(never)]
+    fn ask(&self, ask: &mut dyn FnMut(&mut dyn Seam)) {
+        match self {
+            Any::V3(unit) => {
+                if let Some(driver) = &mut *unit.lock() {
+                    ask(&mut Held(&unit.hw, driver));
+                }
+            }
+            Any::V2(unit) => unit.ask(ask),
+            Any::Closed(_) => {}
+        }
+    }
+}
+
+/// An SMMUv3 whose lock is held.
+struct Held<'a>(&'a Mmio, &'a mut Driver);
+
+impl Seam for Held<'_> {
+    fn forget(&mut self, domain: Domain, first: Ipa, pages: u64) -> Result<(), DmaLost> {
+        // The descriptors are in memory before a command speaks of them (IHI 0070, 3.21.2).
+        self.0.order();
+        self.1.forget(self.0, domain, first, pages)
+    }
+
+    fn sync(&mut self) -> Result<(), DmaLost> {
+        self.1.sync(self.0)
+    }
+
+    fn has(&self, stream: u32) -> bool {
+        self.1.smmu.has(StreamId(stream))
+    }
+
+    fn attach(&mut self, stream: u32, table: Option<DmaTable>) -> Result<(), AttachError> {
+        self.1.attach(self.0, StreamId(stream), table)
+    }
+
+    fn end(&mut self, domain: Domain) -> Result<(), DmaLost> {
+        self.1.end(self.0, domain)
+    }
 }
 
 impl Unit {
@@ -123,15 +191,14 @@ impl Driver {
         entry.map_or(Some(Domain::Host), |(_, domain)| *domain)
     }
 
-    fn forget(&mut self, hw: &Mmio, domain: Domain, first: Ipa, pages: u64) {
+    fn forget(&mut self, hw: &Mmio, domain: Domain, first: Ipa, pages: u64) -> Result<(), DmaLost> {
         let Some(vmid) = self.vmid(domain) else {
             // No stream of this SMMU ever led there.
-            return;
+            return Ok(());
         };
         self.pending = true;
-        if self.smmu.forget(hw, vmid, first.as_u64(), pages).is_err() {
-            lose();
-        }
+        let asked = self.smmu.forget(hw, vmid, first.as_u64(), pages);
+        asked.map_err(|_| DmaLost)
     }
 
     fn sync(&mut self, hw: &Mmio) -> Result<(), DmaLost> {
@@ -206,10 +273,7 @@ impl Driver {
         let before = self.owner(stream);
         self.remember(stream, table.map(|table| table.domain))?;
         let error = |error| match error {
-            SetError::Lost => {
-                lose();
-                AttachError::Lost
-            }
+            SetError::Lost => AttachError::Lost,
             SetError::NoStream => AttachError::NoStream,
             SetError::Page | SetError::Shared => AttachError::NoRoom,
         };
@@ -229,10 +293,7 @@ impl Driver {
             return Ok(());
         };
         let (_, vmid) = self.domains[at];
-        let retired = self.smmu.retire(hw, vmid).map_err(|_| {
-            lose();
-            DmaLost
-        })?;
+        let retired = self.smmu.retire(hw, vmid).map_err(|_| DmaLost)?;
         self.pending = false;
         self.domains.swap_remove(at);
         self.vmids.give_back(retired);
@@ -245,13 +306,7 @@ pub fn forget(domain: Domain, first: Ipa, pages: u64) {
     if cfg!(ward_without = "device-invalidation") {
         return;
     }
-    for unit in units() {
-        if let Some(driver) = &mut *unit.lock() {
-            // The descriptors are in memory before a command speaks of them (IHI 0070, 3.21.2).
-            unit.hw.order();
-            driver.forget(&unit.hw, domain, first, pages);
-        }
-    }
+    all().forget(domain, first, pages);
 }
 
 /// [`hyp_core::dma::Dma::dma_sync`].
@@ -259,26 +314,13 @@ pub fn forget(domain: Domain, first: Ipa, pages: u64) {
 /// # Errors
 /// [`DmaLost`].
 pub fn sync() -> Result<(), DmaLost> {
-    for unit in units() {
-        if let Some(driver) = &mut *unit.lock()
-            && driver.sync(&unit.hw).is_err()
-        {
-            lose();
-        }
-    }
+    all().sync();
     if is_lost() { Err(DmaLost) } else { Ok(()) }
-}
-
-fn with<R>(stream: StreamKey, f: impl FnOnce(&mut Driver, &Mmio) -> R) -> Option<R> {
-    let unit = units().get(usize::from(stream.smmu))?;
-    let mut driver = unit.lock();
-    driver.as_mut().map(|driver| f(driver, &unit.hw))
 }
 
 /// [`hyp_core::dma::Dma::dma_has`].
 pub fn has(stream: StreamKey) -> bool {
-    let id = StreamId(stream.stream);
-    with(stream, |driver, _| driver.smmu.has(id)).unwrap_or(false)
+    all().has(stream)
 }
 
 /// [`hyp_core::dma::Dma::dma_attach`].
@@ -286,8 +328,7 @@ pub fn has(stream: StreamKey) -> bool {
 /// # Errors
 /// [`AttachError`].
 pub fn attach(stream: StreamKey, table: Option<DmaTable>) -> Result<(), AttachError> {
-    let id = StreamId(stream.stream);
-    with(stream, |driver, hw| driver.attach(hw, id, table)).unwrap_or(Err(AttachError::NoStream))
+    all().attach(stream, table)
 }
 
 /// [`hyp_core::dma::Dma::dma_end`].
@@ -295,12 +336,59 @@ pub fn attach(stream: StreamKey, table: Option<DmaTable>) -> Result<(), AttachEr
 /// # Errors
 /// [`DmaLost`].
 pub fn end(domain: Domain) -> Result<(), DmaLost> {
-    for unit in units() {
-        if let Some(driver) = &mut *unit.lock() {
-            driver.end(&unit.hw, domain)?;
+    all().end(domain);
+    if is_lost() { Err(DmaLost) } else { Ok(()) }
+}
+
+/// Does the host's load or store of a register of an SMMUv2; `false`: it is none, or of a kind
+/// that does not say what it does.
+pub fn access(frame: &mut Frame, esr: Esr, ipa: u64) -> bool {
+    let here = |unit: &Any| match unit {
+        Any::V3(_) => false,
+        Any::V2(unit) => unit.contains(ipa),
+        Any::Closed(window) => window.contains(ipa),
+    };
+    let Some(n) = units().iter().position(here) else {
+        return false;
+    };
+    let trap = Trap {
+        esr,
+        ipa,
+        pstate: frame.pstate,
+        sctlr: get!("sctlr_el1"),
+    };
+    let outcome = match &units()[n] {
+        Any::V3(_) => return false,
+        Any::V2(unit) => unit.access(&trap, &mut frame.x),
+        Any::Closed(window) => window.access(&trap, &mut frame.x),
+    };
+    match outcome {
+        Outcome::Done => {}
+        Outcome::Refused(refused) => tell(n, &refused, frame.pc),
+        Outcome::Unclear => {
+            if once::first(1 << 41 | n as u64) {
+                let pc = frame.pc;
+                glue::say(format_args!(
+                    "host: the instruction at {pc:#x} is of no kind that accesses a register of smmu \
+                     {n}: it takes an abort at {ipa:#x}"
+                ));
+            }
+            return false;
         }
     }
-    if is_lost() { Err(DmaLost) } else { Ok(()) }
+    frame.skip(esr);
+    true
+}
+
+/// Each reason is told once.
+fn tell(n: usize, refused: &Refused, pc: u64) {
+    if once::first(refused.why.as_ptr() as u64) {
+        let what = if refused.write { "a write" } else { "a read" };
+        let Refused { offset, why, .. } = *refused;
+        glue::say(format_args!(
+            "host: smmu {n} refused {what} at {offset:#x}, by the instruction at {pc:#x}: {why}"
+        ));
+    }
 }
 
 const _: () = assert!(StreamTable::PAGE_BYTES.is_multiple_of(PAGE_SIZE));

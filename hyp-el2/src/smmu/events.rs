@@ -6,8 +6,9 @@
 //! there is. One look takes at most [`AT_ONCE`] records from each SMMU; a queue that ran full
 //! meanwhile says so.
 
-use super::driver::{self, units};
-use super::mmio;
+use super::driver::{self, Any, Driver, units};
+use super::mmio::{self, Mmio};
+use super::v2;
 use crate::glue;
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -54,6 +55,17 @@ struct Line {
     overflow: bool,
 }
 
+/// What a look found, beside lines.
+#[derive(Default)]
+struct News {
+    /// The SMMU was lost since the last look.
+    lost: bool,
+    /// So much was refused that there is not a record to tell of.
+    untold: bool,
+}
+
+type Lines = ArrayVec<Line, LINES>;
+
 /// Looks at all SMMUs and writes to the log. The caller holds no lock.
 pub fn look() {
     if NEXT.load(Relaxed) == NEVER {
@@ -61,58 +73,86 @@ pub fn look() {
     }
     NEXT.store(mmio::now() + mmio::frequency() / LOOKS_A_SECOND, Relaxed);
     for (n, unit) in units().iter().enumerate() {
-        let mut lines = ArrayVec::<Line, LINES>::new();
-        let (mut lost, mut untold) = (false, false);
-        if let Some(driver) = &mut *unit.lock() {
-            let was_lost = driver.told_lost;
-            let errors = driver.smmu.errors(&unit.hw);
-            driver.overflow |= errors.event_lost();
-            for _ in 0..AT_ONCE {
-                if lines.is_full() {
-                    break;
-                }
-                match driver.smmu.event(&unit.hw) {
-                    None => break,
-                    Some(Polled::Overflow) => driver.overflow = true,
-                    Some(Polled::Event(event)) => {
-                        let report = event.report();
-                        if let Verdict::Tell { missing } = driver.limiter.pass(&report, mmio::now())
-                        {
-                            lines.push(Line {
-                                report,
-                                owner: driver.owner(event.stream),
-                                missing,
-                                overflow: core::mem::take(&mut driver.overflow),
-                            });
-                        }
-                    }
-                }
-            }
-            // A flood may leave no record at all to tell of: each look finds the queue spoilt by the
-            // next that did not fit (7.2.2), and the driver throws away what is in it.
-            let now = mmio::now();
-            if driver.overflow && lines.is_empty() && now >= driver.next_loss {
-                driver.next_loss = now + mmio::frequency();
-                driver.overflow = false;
-                untold = true;
-            }
-            driver.told_lost |= driver.smmu.is_lost();
-            lost = driver.told_lost && !was_lost;
-        }
+        let mut lines = Lines::new();
+        let news = match unit {
+            Any::V3(unit) => match &mut *unit.lock() {
+                Some(driver) => events(driver, &unit.hw, &mut lines),
+                None => News::default(),
+            },
+            Any::V2(unit) => fault(unit, &mut lines),
+            Any::Closed(_) => News::default(),
+        };
         for line in &lines {
             tell(n, line);
         }
-        if untold {
+        if news.untold {
             glue::ward().log(format_args!(
                 "smmu {n}: more was refused than its queue of events holds: what, is lost"
             ));
         }
-        if lost {
+        if news.lost {
             driver::lose();
             glue::ward().log(format_args!(
                 "WARNING: smmu {n} no longer does what it is told: no memory changes its owner any more"
             ));
         }
+    }
+}
+
+/// What the queue of an SMMUv3 has.
+fn events(driver: &mut Driver, hw: &Mmio, lines: &mut Lines) -> News {
+    let was_lost = driver.told_lost;
+    let errors = driver.smmu.errors(hw);
+    driver.overflow |= errors.event_lost();
+    for _ in 0..AT_ONCE {
+        if lines.is_full() {
+            break;
+        }
+        match driver.smmu.event(hw) {
+            None => break,
+            Some(Polled::Overflow) => driver.overflow = true,
+            Some(Polled::Event(event)) => {
+                let report = event.report();
+                if let Verdict::Tell { missing } = driver.limiter.pass(&report, mmio::now()) {
+                    lines.push(Line {
+                        report,
+                        owner: driver.owner(event.stream),
+                        missing,
+                        overflow: core::mem::take(&mut driver.overflow),
+                    });
+                }
+            }
+        }
+    }
+    let mut news = News::default();
+    // A flood may leave no record at all to tell of: each look finds the queue spoilt by the
+    // next that did not fit (7.2.2), and the driver throws away what is in it.
+    let now = mmio::now();
+    if driver.overflow && lines.is_empty() && now >= driver.next_loss {
+        driver.next_loss = now + mmio::frequency();
+        driver.overflow = false;
+        news.untold = true;
+    }
+    driver.told_lost |= driver.smmu.is_lost();
+    news.lost = driver.told_lost && !was_lost;
+    news
+}
+
+/// What the bank of the host's memory recorded, of an SMMUv2: the first fault since the last look.
+/// Other banks are the host's to read.
+fn fault(unit: &v2::Unit<v2::Mmio>, lines: &mut Lines) -> News {
+    let mut driver = unit.lock();
+    if let Some((report, missing)) = driver.fault(&unit.hw, mmio::now()) {
+        lines.push(Line {
+            report,
+            owner: Some(Domain::Host),
+            missing,
+            overflow: false,
+        });
+    }
+    News {
+        lost: driver.is_newly_lost(),
+        untold: false,
     }
 }
 

@@ -13,7 +13,7 @@ const PAGES: [u64; 2] = [0, 0x1_0000];
 /// Bytes that an SMMU's registers take at least.
 pub(super) const SIZE: u64 = 0x2_0000;
 /// How long an SMMU may take to answer, in parts of a second.
-const PATIENCE: u64 = 10;
+pub(super) const PATIENCE: u64 = 10;
 /// Where firmware did not say how fast the counter runs, no less than boards have.
 const SLOWEST: u64 = 1_000_000;
 

@@ -1,10 +1,11 @@
 //! From the first look at an SMMU to the moment when the host may run.
 
-use super::driver::{self, Driver, Unit};
+use super::driver::{self, Any, Driver, Unit};
 use super::events;
 use super::mmio::{self, Mmio};
 use super::plan::Plan;
-use crate::fdt::{DmaNodes, MAX_SMMUS, SmmuNode};
+use super::v2;
+use crate::fdt::{DmaNodes, MAX_SMMUS, SmmuKind, SmmuNode};
 use crate::{glue, mmu};
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -20,7 +21,7 @@ use smmu::v3::{abort_all, register};
 const BURST: u32 = 16;
 const LINES_A_SECOND: u64 = 8;
 
-/// Why an SMMU does not translate.
+/// Why an SMMUv3 does not translate.
 enum Off {
     /// Fewer registers than an SMMUv3 has.
     Registers,
@@ -29,7 +30,13 @@ enum Off {
     Start(StartError),
 }
 
-/// One SMMU during boot.
+/// One SMMU during boot, of any kind.
+enum Either {
+    V3(Taken),
+    V2(v2::Taken),
+}
+
+/// One SMMUv3 during boot.
 struct Taken {
     node: SmmuNode,
     hw: Mmio,
@@ -44,7 +51,7 @@ struct Ready {
 }
 
 /// The SMMUs while Ward boots: they abort everything.
-pub struct Takeover(ArrayVec<Taken, MAX_SMMUS>);
+pub struct Takeover(ArrayVec<Either, MAX_SMMUS>);
 
 impl Takeover {
     /// Has every SMMU abort everything: the first thing that is done to it.
@@ -54,17 +61,10 @@ impl Takeover {
     pub fn begin(nodes: &DmaNodes) -> Result<Self, mmu::NoTables> {
         let mut all = ArrayVec::new();
         for &node in &nodes.smmus {
-            // SAFETY: the boot CPU; the device tree says that these are an SMMU's registers, and
-            // the host will not have them.
-            let hw = unsafe { Mmio::new(node.registers.base, node.coherent)? };
-            let state = take(&hw, &node);
-            if let Err(Off::Start(StartError::NoAnswer(_))) = state {
-                driver::lose();
-            }
-            if !hw.is_coherent() {
-                driver::set_uncoherent();
-            }
-            all.push(Taken { node, hw, state });
+            all.push(match node.kind {
+                SmmuKind::V3 => Either::V3(Taken::begin(node)?),
+                SmmuKind::V2 { mmu500 } => Either::V2(v2::Taken::begin(node, mmu500)?),
+            });
         }
         Ok(Takeover(all))
     }
@@ -74,56 +74,54 @@ impl Takeover {
         self.0.is_empty()
     }
 
-    fn ready(&mut self) -> impl Iterator<Item = &mut Ready> {
-        self.0
-            .iter_mut()
-            .filter_map(|taken| taken.state.as_mut().ok())
-    }
-
     /// The shape of a table that each of them can walk, at most as wide as the CPU's. `None` when there is none to walk
     /// it.
-    pub fn geometry(&mut self, pa_bits: u8) -> Option<Geometry> {
-        let narrowest = self
-            .ready()
-            .map(|ready| ready.caps.output.bits() as u8)
-            .min();
+    pub fn geometry(&self, pa_bits: u8) -> Option<Geometry> {
+        let output = |smmu: &Either| match smmu {
+            Either::V3(taken) => {
+                let ready = taken.state.as_ref().ok()?;
+                Some(ready.caps.output.bits() as u8)
+            }
+            Either::V2(taken) => taken.output(),
+        };
+        let narrowest = self.0.iter().filter_map(output).min();
         Geometry::new(narrowest?.min(pa_bits))
     }
 
     /// Frames that all of them need for tables and queues.
-    pub fn frames(&mut self) -> u64 {
-        self.ready().map(|ready| ready.plan.frames()).sum()
+    pub fn frames(&self) -> u64 {
+        let frames = |smmu: &Either| match smmu {
+            Either::V3(taken) => taken.state.as_ref().map_or(0, |ready| ready.plan.frames()),
+            Either::V2(taken) => taken.frames(),
+        };
+        self.0.iter().map(frames).sum()
     }
 
     /// Gives them that memory: `arena` takes frames, so many and so aligned, that will be nobody
     /// else's for ever, mapped and [`zero`] before the start.
     pub fn place(&mut self, mut arena: impl FnMut(u64, u64) -> Pfn) {
-        for ready in self.ready() {
-            ready.memory = Some(ready.plan.place(&mut arena));
+        for smmu in &mut self.0 {
+            match smmu {
+                Either::V3(taken) => {
+                    if let Ok(ready) = &mut taken.state {
+                        ready.memory = Some(ready.plan.place(&mut arena));
+                    }
+                }
+                Either::V2(taken) => taken.place(&mut arena),
+            }
         }
     }
 
-    /// Every stream translates by `table` from now on. What [`Takeover::place`] took is
-    /// mapped and [`zero`].
-    pub fn start(self, table: Option<DmaTable>) {
+    /// Every stream translates by `table` from now on; of an SMMUv2, those that the host leads to
+    /// bypass, as its command line says (`bypass`). What [`Takeover::place`] took is mapped and
+    /// [`zero`].
+    pub fn start(self, table: Option<DmaTable>, bypass: bool) {
         let mut units = ArrayVec::new();
-        for (n, taken) in self.0.into_iter().enumerate() {
-            let Taken { node, hw, state } = taken;
-            let place = Name { n, node: &node };
-            let driver = match state.and_then(|ready| start(&hw, ready, table)) {
-                Ok((driver, plan)) => {
-                    report(&place, &hw, &plan, &node);
-                    Some(driver)
-                }
-                Err(off) => {
-                    if let Off::Start(StartError::NoAnswer(_)) = off {
-                        driver::lose();
-                    }
-                    glue::say(format_args!("WARNING: {place}: {off}"));
-                    None
-                }
-            };
-            units.push(Unit::new(hw, driver));
+        for (n, smmu) in self.0.into_iter().enumerate() {
+            units.push(match smmu {
+                Either::V3(taken) => Any::V3(taken.start(n, table)),
+                Either::V2(taken) => taken.start(n, table, limiter(), bypass),
+            });
         }
         if units.is_empty() {
             return;
@@ -131,6 +129,45 @@ impl Takeover {
         driver::install(units);
         events::begin();
     }
+}
+
+impl Taken {
+    fn begin(node: SmmuNode) -> Result<Self, mmu::NoTables> {
+        // SAFETY: the boot CPU; the device tree says that these are an SMMU's registers, and
+        // the host will not have them.
+        let hw = unsafe { Mmio::new(node.registers.base, node.coherent)? };
+        let state = take(&hw, &node);
+        if let Err(Off::Start(StartError::NoAnswer(_))) = state {
+            driver::lose();
+        }
+        if !hw.is_coherent() {
+            driver::set_uncoherent();
+        }
+        Ok(Taken { node, hw, state })
+    }
+
+    fn start(self, n: usize, table: Option<DmaTable>) -> Unit {
+        let Taken { node, hw, state } = self;
+        let place = Name { n, node: &node };
+        let driver = match state.and_then(|ready| start(&hw, ready, table)) {
+            Ok((driver, plan)) => {
+                report(&place, &hw, &plan, &node);
+                Some(driver)
+            }
+            Err(off) => {
+                if let Off::Start(StartError::NoAnswer(_)) = off {
+                    driver::lose();
+                }
+                glue::say(format_args!("WARNING: {place}: {off}"));
+                None
+            }
+        };
+        Unit::new(hw, driver)
+    }
+}
+
+fn limiter() -> Limiter {
+    Limiter::new(BURST, mmio::frequency() / LINES_A_SECOND)
 }
 
 fn take(hw: &Mmio, node: &SmmuNode) -> Result<Ready, Off> {
@@ -166,8 +203,7 @@ fn start(hw: &Mmio, ready: Ready, table: Option<DmaTable>) -> Result<(Driver, Pl
     if cfg!(ward_without = "devices") {
         bypass(hw);
     }
-    let limiter = Limiter::new(BURST, mmio::frequency() / LINES_A_SECOND);
-    Ok((Driver::new(smmu, spare, limiter), ready.plan))
+    Ok((Driver::new(smmu, spare, limiter()), ready.plan))
 }
 
 /// For a test that must fail then: everything passes.

@@ -157,11 +157,11 @@ impl AddressBits {
             .ok_or(Unknown::new("SMMU_IDR5.OAS", value))
     }
 
-    /// `SMMU_IDR2.OAS` of an SMMUv2: the same but for 52 bits.
+    /// `SMMU_IDR2.OAS` and `IAS` of an SMMUv2: the same but for 52 bits.
     pub(crate) fn of_v2(value: u32) -> Result<Self, Unknown> {
         match value {
             0..=5 => Self::of_oas(value),
-            _ => Err(Unknown::new("SMMU_IDR2.OAS", value)),
+            _ => Err(Unknown::new("SMMU_IDR2.OAS or IAS", value)),
         }
     }
 

@@ -1,10 +1,10 @@
 //! One SMMUv2, running: banks get tables, streams get banks, translations are forgotten.
 
 use super::ident::MOST;
-use super::register::{self, CR0_FIXED};
+use super::register;
 use super::stage2::vmid;
 use super::view::{BankView, Group};
-use super::{BankError, Hardware, Lost, Shape, Stage2, StartError, StreamError};
+use super::{BankError, Hardware, Lost, Shape, Stage2, StartError, StreamError, abort_all};
 
 /// Groups that can be kept from the host, for streams of VMs.
 const MOST_STREAMS: usize = 32;
@@ -54,47 +54,37 @@ pub struct Smmu {
 }
 
 impl Smmu {
-    /// Takes the SMMU over, whatever state it is in; then every stream is ended.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub fn start<H: Hardware>(hw: &H, plan: Plan) -> Result<Self, StartError> {
-        let shape = Shape::read(hw).map_err(StartError::Unfit)?;
-        let own_banks = u8::from(plan.default.is_some());
-        if usize::from(plan.streams) > MOST_STREAMS
-            || plan.streams >= shape.groups
-            || own_banks >= shape.banks
-        {
-            return Err(StartError::Plan);
-        }
+    /// An SMMU of that shape. Until it is started it is as one that is lost.
+    pub const fn new(shape: Shape, plan: Plan) -> Self {
         let free = Bank {
             owner: None,
             view: BankView::RESET,
         };
-        let mut smmu = Smmu {
+        Smmu {
             shape,
             plan,
             banks: [free; MOST],
             groups: [Group::RESET; MOST],
             given: [None; MOST_STREAMS],
-            lost: false,
+            lost: true,
             prefetches: false,
-        };
-        smmu.take_over(hw)?;
-        Ok(smmu)
+        }
     }
 
-    fn take_over<H: Hardware>(&mut self, hw: &H) -> Result<(), StartError> {
-        // What no group matches is ended from here on, unless firmware lets everything pass. The
-        // width of streams changes only while no group is valid in either form.
-        let left = hw.read32(register::CR0) & register::CR0_LEFT;
-        hw.write32(register::CR0, CR0_FIXED | left);
-        for n in 0..u32::from(self.shape.groups) {
-            // In this order, whichever of the two makes the group valid: it ends, then it is none.
-            hw.write32(register::S2CR + n * 4, register::S2CR_FAULT);
-            hw.write32(register::SMR + n * 4, 0);
+    /// Takes the SMMU over, whatever state it is in; then every stream is ended. Once only.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start<H: Hardware>(&mut self, hw: &H) -> Result<(), StartError> {
+        abort_all(hw)?;
+        let own_banks = u8::from(self.plan.default.is_some());
+        if usize::from(self.plan.streams) > MOST_STREAMS
+            || self.plan.streams >= self.shape.groups
+            || own_banks >= self.shape.banks
+        {
+            return Err(StartError::Plan);
         }
-        hw.write32(register::CR2, 0);
+        self.lost = false;
         if self.plan.mmu500 {
             let locked = hw.read32(register::ACR);
             hw.write32(register::ACR, locked & !register::MMU500_CACHE_LOCK);
@@ -114,11 +104,6 @@ impl Smmu {
         if let Some((bank, table)) = self.default() {
             self.program(hw, bank, &table);
         }
-        hw.write32(register::CR0, CR0_FIXED);
-        let seen = hw.read32(register::CR0);
-        if seen & (register::CR0_CLIENTPD | register::CR0_USFCFG) != register::CR0_USFCFG {
-            return Err(StartError::NoAnswer);
-        }
         // Whatever firmware left in caches, and what passed untranslated before.
         hw.order();
         hw.write32(register::TLBIALLNSNH, 0);
@@ -131,7 +116,7 @@ impl Smmu {
         &self.shape
     }
 
-    /// It no longer does what it is told.
+    /// It no longer does what it is told, or is not started.
     pub const fn is_lost(&self) -> bool {
         self.lost
     }
@@ -190,7 +175,8 @@ impl Smmu {
         if self.bank(bank)?.owner.is_some() {
             return Err(BankError::Taken);
         }
-        // Nothing is routed to it.
+        // Nothing is routed to it. The table is in memory before a walk of it can begin.
+        hw.order();
         self.program(hw, bank, table);
         self.banks[usize::from(bank)] = Bank {
             owner: Some(owner),
@@ -240,6 +226,7 @@ impl Smmu {
     }
 
     /// What a bank recorded of its owner's faults is not the next one's to read.
+    #[inline(never)]
     fn scrub<H: Hardware>(&self, hw: &H, bank: u8) {
         hw.write32(self.shape.bank(bank, register::FSR), u32::MAX);
         for register in register::FAULT_RECORD {
@@ -249,6 +236,7 @@ impl Smmu {
         hw.write32(stream, 0);
     }
 
+    #[inline(never)]
     fn forget_bank<H: Hardware>(&self, hw: &H, bank: u8) {
         hw.order();
         hw.write32(register::TLBIVMID, vmid(bank));
@@ -437,6 +425,7 @@ impl Smmu {
     }
 
     /// Writes a group. While it changes it matches nothing, and its streams are ended.
+    #[inline(never)]
     fn install<H: Hardware>(&mut self, hw: &H, group: u8, bank: Option<u8>) {
         let n = u32::from(group) * 4;
         hw.write32(register::SMR + n, 0);

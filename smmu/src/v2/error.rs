@@ -5,9 +5,10 @@ use super::Unfit;
 /// Why an SMMU could not be taken over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StartError {
-    /// Ward can't drive it. Nothing was written: what its devices do is unknown.
+    /// Ward can't drive it. It ends every stream.
     Unfit(Unfit),
-    /// The plan leaves the host no group or no bank, or keeps too many groups.
+    /// The plan leaves the host no group or no bank, or keeps too many groups. It ends every
+    /// stream.
     Plan,
     /// It does not do what it is told: nothing is known of what its devices do.
     NoAnswer,

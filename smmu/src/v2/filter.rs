@@ -1,7 +1,7 @@
 //! An access of the host's: read, kept, changed or refused, never more than that.
 
 use super::register;
-use super::table::{Each, Place, Read, Reason, Row, Space, View, Write, find};
+use super::table::{Each, Place, Read, Reason, Space, View, Write, find};
 use super::{Hardware, Owner, Smmu, ident};
 
 /// What the host tried. Not yet checked in any way.
@@ -32,16 +32,7 @@ pub enum Answer {
     /// A write that was granted, or needs nothing done.
     Done,
     /// It changed nothing. A read gets zero.
-    Refused(Refusal),
-}
-
-/// Why, and where.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal {
-    /// Why.
-    pub reason: Reason,
-    /// The register, as the manual names it; `None` where there is none.
-    pub register: Option<&'static str>,
+    Refused(Reason),
 }
 
 impl Answer {
@@ -57,21 +48,17 @@ impl Answer {
 impl Smmu {
     /// Answers one access of the host's.
     pub fn access<H: Hardware>(&mut self, hw: &H, access: &Access) -> Answer {
-        let refused = |reason, row: Option<&'static Row>| {
-            let register = row.map(|row| row.name);
-            Answer::Refused(Refusal { reason, register })
-        };
         if !matches!(access.bytes, 4 | 8) {
-            return refused(Reason::Size, None);
+            return Answer::Refused(Reason::Size);
         }
         if !access.offset.is_multiple_of(access.bytes.into()) {
-            return refused(Reason::Unaligned, None);
+            return Answer::Refused(Reason::Unaligned);
         }
         if access.offset >= self.shape.bytes() {
-            return refused(Reason::Unknown, None);
+            return Answer::Refused(Reason::Unknown);
         }
         let Some(place) = find(&self.shape, access.offset) else {
-            return refused(Reason::Unknown, None);
+            return Answer::Refused(Reason::Unknown);
         };
         let answer = self.check(&place, access.bytes).and_then(|()| {
             // Within the window, whose size fits.
@@ -89,7 +76,7 @@ impl Smmu {
                 }
             }
         });
-        answer.unwrap_or_else(|reason| refused(reason, Some(place.row)))
+        answer.unwrap_or_else(Answer::Refused)
     }
 
     /// Is there such a register, of this size, and is it the host's?
@@ -128,7 +115,7 @@ impl Smmu {
             }
             Read::Hardware => hw.read32(offset).into(),
             Read::Identity => {
-                let number = (offset - place.row.at) / 4;
+                let number = (offset - u32::from(place.row.at)) / 4;
                 let value = hw.read32(offset);
                 ident::shown(number, value, self.host_groups(), self.host_banks()).into()
             }
@@ -172,8 +159,8 @@ impl Smmu {
             Write::Refused(reason) => Err(reason),
             Write::Nothing => Ok(()),
             _ if self.lost => Err(Reason::Lost),
-            Write::Clear(bits) => {
-                hw.write32(offset, value as u32 & bits);
+            Write::Clear(faults) => {
+                hw.write32(offset, value as u32 & faults.bits());
                 Ok(())
             }
             Write::Filter(View::Root) => {

@@ -16,7 +16,7 @@ pub struct Shape {
     pub banks: u8,
     /// `NUMSIDB`: width of a stream's identifier, 15 at most.
     pub stream_bits: u8,
-    /// `OAS`: width of a physical address.
+    /// `OAS` or `IAS`, the narrower: width of an address that stage 2 takes and gives.
     pub output: AddressBits,
     /// `CTTW`: reads tables through the CPUs' caches.
     pub coherent: bool,
@@ -76,11 +76,12 @@ impl Shape {
         {
             return Err(Unfit::Sizes);
         }
+        let width = |at: u32| AddressBits::of_v2(idr2 >> at & 15).map_err(Unfit::Reserved);
         Ok(Shape {
             groups,
             banks,
             stream_bits: (idr0 >> 9 & 15) as u8,
-            output: AddressBits::of_v2(idr2 >> 4 & 15).map_err(Unfit::Reserved)?,
+            output: width(4)?.min(width(0)?),
             coherent: bit(idr0, 14),
             page_shift: if bit(idr1, 31) { 16 } else { 12 },
             pages,

@@ -47,14 +47,33 @@ pub enum Read {
 /// What a write does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Write {
-    /// Clears these bits where it is 1.
-    Clear(u32),
+    /// Clears these where it is 1.
+    Clear(Faults),
     /// Is checked; what is granted is kept for the host, the register gets Ward's value.
     Filter(View),
     /// Nothing, and need not: what it asks for is Ward's work, and done.
     Nothing,
     /// Nothing.
     Refused(Reason),
+}
+
+/// Faults that a register records, one a bit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Faults {
+    /// `sGFSR`.
+    Global,
+    /// `FSR`.
+    Bank,
+}
+
+impl Faults {
+    /// Their bits.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Faults::Global => 0x8000_01ff,
+            Faults::Bank => 0xc000_01fe,
+        }
+    }
 }
 
 /// Registers of which the host has a copy.
@@ -150,9 +169,7 @@ pub struct Row {
     /// Where.
     pub space: Space,
     /// Offset in its page.
-    pub at: u32,
-    /// As the manual has it.
-    pub name: &'static str,
+    pub at: u16,
     /// How many.
     pub each: Each,
     /// It has 64 bits: accessed whole or by halves.
@@ -161,13 +178,24 @@ pub struct Row {
     pub read: Read,
     /// Writes.
     pub write: Write,
-    /// The rule, for readers.
+    /// For readers of the manual; there is none in the image.
+    pub text: Text,
+}
+
+/// What a row says to a reader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Text {
+    /// The register, as IHI 0062 has it.
+    #[cfg(test)]
+    pub name: &'static str,
+    /// The rule.
+    #[cfg(test)]
     pub rule: &'static str,
 }
 
 impl Row {
     /// Bytes from the first to the last.
-    pub const fn bytes(&self) -> u32 {
+    pub const fn bytes(&self) -> u16 {
         match self.each {
             Each::One => {
                 if self.wide {
@@ -176,13 +204,13 @@ impl Row {
                     4
                 }
             }
-            Each::Group | Each::Bank => 4 * MOST as u32,
-            Each::Words(words) => 4 * words as u32,
+            Each::Group | Each::Bank => 4 * MOST as u16,
+            Each::Words(words) => 4 * words,
         }
     }
 
     /// Is the offset one of its bytes?
-    pub const fn contains(&self, space: Space, offset: u32) -> bool {
+    pub const fn contains(&self, space: Space, offset: u16) -> bool {
         self.space as u8 == space as u8 && self.at <= offset && offset - self.at < self.bytes()
     }
 }
@@ -201,7 +229,8 @@ pub struct Place {
 /// The register at an offset from the SMMU's base, `None` if there is none that a row names.
 pub fn find(shape: &Shape, offset: u64) -> Option<Place> {
     let page = offset >> shape.page_shift;
-    let within = (offset & ((1 << shape.page_shift) - 1)) as u32;
+    // A page of 64 KiB at most.
+    let within = (offset & ((1 << shape.page_shift) - 1)) as u16;
     let first = u64::from(shape.pages);
     let (space, bank) = match page {
         0 => (Space::Global0, 0),
@@ -226,35 +255,41 @@ pub fn find(shape: &Shape, offset: u64) -> Option<Place> {
 
 const fn row(
     space: Space,
-    at: u32,
+    at: u16,
     name: &'static str,
     read: Read,
     write: Write,
     rule: &'static str,
 ) -> Row {
+    #[cfg(not(test))]
+    let _ = (name, rule);
     Row {
         space,
         at,
-        name,
         each: Each::One,
         wide: false,
         read,
         write,
-        rule,
+        text: Text {
+            #[cfg(test)]
+            name,
+            #[cfg(test)]
+            rule,
+        },
     }
 }
 
-const fn closed(space: Space, at: u32, name: &'static str, why: Reason) -> Row {
+const fn closed(space: Space, at: u16, name: &'static str, why: Reason) -> Row {
     row(space, at, name, Read::Refused(why), Write::Refused(why), "")
 }
 
-const fn command(space: Space, at: u32, name: &'static str) -> Row {
+const fn command(space: Space, at: u16, name: &'static str) -> Row {
     let rule = "Ward forgets what it unmaps before its call returns";
     let read = Read::Refused(Reason::WriteOnly);
     row(space, at, name, read, Write::Nothing, rule)
 }
 
-const fn recorded(space: Space, at: u32, name: &'static str, write: Reason) -> Row {
+const fn recorded(space: Space, at: u16, name: &'static str, write: Reason) -> Row {
     row(space, at, name, Read::Hardware, Write::Refused(write), "")
 }
 
@@ -272,11 +307,9 @@ use Space::{Bank, Global0, Global1};
 
 const ATTRIBUTES_KEPT: &str = "Ward's: an MMU-500's prefetch stays off";
 const IDENTITY: Write = Write::Refused(Reason::ReadOnly);
-const GLOBAL_FAULTS: Write = Write::Clear(0x8000_01ff);
-const BANK_FAULTS: Write = Write::Clear(0xc000_01fe);
 
 /// All registers.
-pub const TABLE: &[Row] = &[
+pub static TABLE: &[Row] = &[
     row(Global0, 0x000, "sCR0", Read::Seen(View::Control), Write::Filter(View::Control),
         "GFRE, GFIE, GCFGFRE, GCFGFIE are the host's; CLIENTPD stays 0, USFCFG, SMCFCFG, STALLD, VMIDPNE, PTM stay 1, all else stays 0"),
     closed(Global0, 0x004, "SCR1", Reason::Secure),
@@ -286,7 +319,7 @@ pub const TABLE: &[Row] = &[
     row(Global0, 0x020, "IDR0 to IDR7", Read::Identity, IDENTITY,
         "shown: stage 2 alone, 64-bit tables of 4 KiB pages, 8-bit VMIDs, the host's groups and banks").each(Each::Words(8)),
     recorded(Global0, 0x040, "sGFAR", Reason::Forged).wide(),
-    row(Global0, 0x048, "sGFSR", Read::Hardware, GLOBAL_FAULTS, ""),
+    row(Global0, 0x048, "sGFSR", Read::Hardware, Write::Clear(Faults::Global), ""),
     closed(Global0, 0x04c, "sGFSRRESTORE", Reason::Forged),
     recorded(Global0, 0x050, "sGFSYNR0 to sGFSYNR2", Reason::Forged).each(Each::Words(3)),
     closed(Global0, 0x060, "STLBIALL", Reason::Secure),
@@ -329,7 +362,7 @@ pub const TABLE: &[Row] = &[
     closed(Bank, 0x034, "CONTEXTIDR", Reason::Stage1),
     closed(Bank, 0x038, "MAIR0, MAIR1", Reason::Stage1).each(Each::Words(2)),
     closed(Bank, 0x050, "PAR", Reason::Oracle).wide(),
-    row(Bank, 0x058, "FSR", Read::Hardware, BANK_FAULTS, ""),
+    row(Bank, 0x058, "FSR", Read::Hardware, Write::Clear(Faults::Bank), ""),
     closed(Bank, 0x05c, "FSRRESTORE", Reason::Forged),
     recorded(Bank, 0x060, "FAR", Reason::Forged).wide(),
     recorded(Bank, 0x068, "FSYNR0, FSYNR1", Reason::Forged).each(Each::Words(2)),

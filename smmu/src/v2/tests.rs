@@ -2,14 +2,13 @@
 
 mod attack;
 mod driver;
-mod model;
 mod print;
 mod property;
 mod walk;
 
-use super::{Access, Answer, Direction, Owner, Plan, Reason, Smmu, Stage2};
+use super::model::{Effect, Model};
+use super::{Access, Answer, Direction, Owner, Plan, Reason, Shape, Smmu, Stage2, StartError};
 use crate::ident::AddressBits;
-use model::{Effect, Model};
 
 const EMPTY: u64 = 0x1_2345_6000;
 const HOST: u64 = 0x2_0000_0000;
@@ -38,9 +37,16 @@ fn plan() -> Plan {
     }
 }
 
+fn start(hw: &Model, plan: Plan) -> Result<Smmu, StartError> {
+    let shape = Shape::read(hw).map_err(StartError::Unfit)?;
+    let mut smmu = Smmu::new(shape, plan);
+    smmu.start(hw)?;
+    Ok(smmu)
+}
+
 fn started(plan: Plan) -> (Model, Smmu) {
     let hw = Model::new();
-    let smmu = Smmu::start(&hw, plan).unwrap();
+    let smmu = start(&hw, plan).unwrap();
     (hw, smmu)
 }
 
@@ -83,7 +89,7 @@ fn read(smmu: &mut Smmu, hw: &Model, offset: u64, bytes: u8) -> Answer {
 
 fn reason(answer: Answer) -> Option<Reason> {
     match answer {
-        Answer::Refused(refusal) => Some(refusal.reason),
+        Answer::Refused(reason) => Some(reason),
         _ => None,
     }
 }

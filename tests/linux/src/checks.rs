@@ -6,6 +6,7 @@ pub(crate) mod devices;
 pub(crate) mod devmem;
 pub(crate) mod guests;
 pub(crate) mod hotplug;
+pub(crate) mod iommu;
 pub(crate) mod kexec;
 pub(crate) mod load;
 pub(crate) mod log;

@@ -7,7 +7,7 @@ use rustix::system::RebootCommand;
 
 use crate::args::Args;
 use crate::checks::{
-    attack, cpus, devices, devmem, guests, hotplug, kexec, load, log, memory, sleep, timer,
+    attack, cpus, devices, devmem, guests, hotplug, iommu, kexec, load, log, memory, sleep, timer,
 };
 use crate::report::Report;
 use crate::{disk, proc, system};
@@ -174,6 +174,24 @@ const DMA: &[Boot] = &[Boot {
         check("virtio-net", devices::virtio_net),
         check("mixed-load", load::mixed),
         HOTPLUG,
+    ]],
+    end: End::PowerOff,
+}];
+
+/// The same through domains of the host's own, and a device that a program has.
+const DMA_IOMMU: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[&[
+        CPUS,
+        check("memory", memory::all_there_but_tables),
+        check("iommu-domains", iommu::domains),
+        NVME,
+        check("virtio-blk", devices::virtio_blk),
+        check("virtio-net", devices::virtio_net),
+        check("mixed-load", load::mixed),
+        check("vfio", iommu::vfio),
+        HOTPLUG,
+        check("refused-accesses", iommu::refused),
     ]],
     end: End::PowerOff,
 }];
@@ -361,6 +379,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         Some("short") => SHORT,
         Some("stock") => STOCK,
         Some("dma") => DMA,
+        Some("dma-iommu") => DMA_IOMMU,
         Some("attack") => ATTACK,
         Some("guest-attack") => GUEST_ATTACK,
         Some("guest-life") => GUEST_LIFE,

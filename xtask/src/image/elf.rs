@@ -15,7 +15,7 @@ const LE: LittleEndian = LittleEndian;
 /// The aim for code and read-only data, in bytes.
 const AIM: u64 = 128 * 1024;
 /// Above this the image is refused.
-const LIMIT: u64 = 272 * 1024;
+const LIMIT: u64 = 284 * 1024;
 /// A flat image larger than this means that two segments are linked far apart by mistake.
 const MAX_FLAT: u64 = 64 * 1024 * 1024;
 

@@ -115,7 +115,7 @@ struct Ready {
     /// Ward as it is shipped, and for tests.
     ward: PathBuf,
     test_ward: PathBuf,
-    /// The tier's kernel.
+    /// The small kernel.
     kernel: Prepared,
     program: PathBuf,
     busybox: PathBuf,
@@ -129,12 +129,7 @@ struct Ready {
 impl Ready {
     fn make(tier: Tier) -> Result<Self> {
         let images = image::build(&ImageArgs::default())?;
-        // The tier `dma` has nothing but Debian's kernel and Ward as it is shipped.
-        let choice = match tier {
-            Tier::Dma => Choice::Stock,
-            Tier::Linux | Tier::Guest => Choice::Small,
-        };
-        let kernel = kernel::prepare(&choice)?;
+        let kernel = kernel::prepare(&Choice::Small)?;
         let mut spare = Vec::new();
         if let Some(built) = &kernel.small {
             for name in ["ward_log", "ward_attack", "ward_peek"] {
@@ -148,6 +143,7 @@ impl Ready {
         Ok(Ready {
             guests,
             test_ward: match tier {
+                // It has Ward as it is shipped.
                 Tier::Dma => images.ward.clone(),
                 Tier::Linux | Tier::Guest => image::build_test()?,
             },
@@ -252,6 +248,7 @@ fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
         What::WithoutWard(_) => boot.without_ward(),
         _ => boot.command(),
     };
+    qemu.args(run.devices);
     let console = console::watch_until(&mut qemu, Some(limit), false, |line| hopeless.after(line))?;
     for file in [&initrd, &nvme, &virtio] {
         // Only the console is of use afterwards.
@@ -260,13 +257,25 @@ fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
     Ok(console)
 }
 
+/// What is wrong with what Ward said of accesses that it ended.
+fn accesses(run: &Run, lines: &[String]) -> Vec<String> {
+    let refused = lines.iter().filter(|line| line.contains(REFUSED));
+    let (told, other): (Vec<_>, Vec<_>) =
+        refused.partition(|line| run.refused.iter().any(|it| line.contains(it)));
+    let missing = run
+        .refused
+        .iter()
+        .filter(|it| !told.iter().any(|line| line.contains(*it)));
+    let missing = missing.map(|it| format!("Ward did not say: {it}"));
+    other.into_iter().take(1).cloned().chain(missing).collect()
+}
+
 /// Adds what the console shows to the tally, and keeps the console.
 fn judge(run: &Run, console: &Console, tally: &mut Tally) -> Result<()> {
     let log = console.keep(&format!("linux-{}", run.name))?;
     let mut report = Report::read(&console.lines, run.boots);
     if run.tier == Tier::Dma {
-        let refused = console.lines.iter().find(|line| line.contains(REFUSED));
-        report.wrong.extend(refused.cloned());
+        report.wrong.extend(accesses(run, &console.lines));
     }
     report.wrong.extend(console.bad_end());
     let short = |note: &&String| !note.starts_with("attack: CALLS");
@@ -291,4 +300,27 @@ fn put(disk: &fs::File, from: &Path, offset: u64) -> Result<u64> {
     disk.write_all_at(&bytes, offset)
         .context("cannot write to the test disk: is the disk full?")?;
     Ok(bytes.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ward_tells_of_the_accesses_that_a_run_wants_refused_and_of_no_other() {
+        let run = |name| RUNS.iter().find(|run| run.name == name).unwrap();
+        let says = |what: &str| format!("ward: smmu 0: {what}: nothing is mapped there");
+        let strict = run("a76-2cpu-dma-strict");
+        let mut lines: Vec<String> = strict.refused.iter().map(|it| says(it)).collect();
+        assert!(lines.len() > 1 && accesses(strict, &lines).is_empty());
+        // The disk's.
+        lines.push(says("stream 0x0010 was refused a read at 0xffffe000"));
+        assert_eq!(accesses(strict, &lines), lines[lines.len() - 1..]);
+        lines.pop();
+        lines.remove(0);
+        let missing = format!("Ward did not say: {}", strict.refused[0]);
+        assert_eq!(accesses(strict, &lines), [missing]);
+        // Where none is wanted each is wrong.
+        assert_eq!(accesses(run("a76-2cpu-dma-load"), &lines), lines[..1]);
+    }
 }

@@ -187,6 +187,7 @@ fn boot(blob: &[u8], ward: &[Span]) -> bool {
         bootargs: Some("quiet"),
         ramdisk: None,
         masters: &[Master::VirtioMmio],
+        iommu: true,
     };
     let Some(after) = edited(blob, &changes) else {
         return false;

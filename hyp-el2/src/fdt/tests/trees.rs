@@ -87,6 +87,7 @@ fn each_tree_loses_what_is_hidden_and_nothing_else() {
             bootargs: Some("console=ttyAMA0 quiet"),
             ramdisk: Some(ramdisk),
             masters: &[],
+            iommu: false,
         };
         let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
 
@@ -204,6 +205,7 @@ fn what_kvm_needs_stays() {
         bootargs: None,
         ramdisk: None,
         masters: &[],
+        iommu: false,
     };
     let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
     let ppis = |path: &str| -> Vec<u8> {
@@ -228,6 +230,7 @@ fn the_smmu_its_streams_and_what_is_beside_it_are_found() {
     let [smmu] = found.smmus[..] else {
         panic!("{found:?}")
     };
+    assert_eq!(smmu.kind, SmmuKind::V3);
     assert_eq!(smmu.registers, Span::new(0x0905_0000, 0x2_0000).unwrap());
     assert!(smmu.coherent);
     assert_eq!(smmu.streams, 0x1_0000);
@@ -242,7 +245,7 @@ fn the_smmu_its_streams_and_what_is_beside_it_are_found() {
         found.masters[1][..],
         [Span::new(0x0a00_0000, 4 * PAGE).unwrap()]
     );
-    assert_eq!((found.open_bridges, found.older), (0, 0));
+    assert_eq!((found.open_bridges, found.others), (0, 0));
 }
 
 #[test]
@@ -270,6 +273,7 @@ fn bus_masters_go_where_they_are_not_allowed() {
             bootargs: None,
             ramdisk: None,
             masters,
+            iommu: false,
         };
         let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
         let count = |kind: &str| after.nodes().filter(|path| path.contains(kind)).count();
@@ -280,4 +284,47 @@ fn bus_masters_go_where_they_are_not_allowed() {
     assert_eq!(nodes(&[]), (1, 32, 1));
     assert_eq!(nodes(&[Master::FwCfg]), (0, 32, 2));
     assert_eq!(nodes(&Master::ALL), (0, 0, 34));
+}
+
+/// What leads devices to the SMMU stays, and leads to a node that has a number and no registers.
+#[test]
+fn a_host_that_asks_for_it_gets_a_node_in_the_smmus_place() {
+    let (_, blob) = all()
+        .into_iter()
+        .find(|(name, _)| name == "virt-gic3-smmu")
+        .unwrap();
+    let changes = Changes {
+        hidden: &[],
+        bootargs: None,
+        ramdisk: None,
+        masters: &[],
+        iommu: true,
+    };
+    let before = Tree::read(&blob).unwrap();
+    let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
+    let smmu = "/smmuv3@9050000";
+    let phandle = before.property(smmu, "phandle").unwrap();
+    let mut left: Vec<_> = after.items.iter().filter(|item| item.0 == smmu).collect();
+    left.sort();
+    let mut want = [
+        (None, &b""[..]),
+        (Some("#iommu-cells"), &[0, 0, 0, 1]),
+        (Some("compatible"), b"ward,iommu\0"),
+        (Some("phandle"), phandle),
+        (Some("ward,smmu-index"), &[0, 0, 0, 0]),
+    ];
+    want.sort();
+    let left: Vec<_> = left
+        .iter()
+        .map(|(_, name, value)| (name.as_deref(), &value[..]))
+        .collect();
+    assert_eq!(left, want);
+
+    let rest = |tree: &Tree| -> Vec<_> {
+        let other = |(path, ..): &&(String, _, _)| path != smmu && path != "/chosen";
+        tree.items.iter().filter(other).cloned().collect()
+    };
+    assert_eq!(rest(&after), rest(&before));
+    let lead = after.property("/pcie@10000000", "iommu-map").unwrap();
+    assert_eq!(&lead[4..8], phandle);
 }

@@ -1,5 +1,5 @@
-use super::super::{BankError, Lost, Shape, StartError, StreamError, Unfit};
-use super::model::{IDR0, IDR1, IDR2};
+use super::super::model::{IDR0, IDR1, IDR2};
+use super::super::{BankError, Lost, StreamError, Unfit, abort_all};
 use super::*;
 
 const PAGE: u64 = 0x123;
@@ -8,7 +8,7 @@ const PAGE: u64 = 0x123;
 fn after_a_start_every_stream_is_ended_and_every_bank_is_empty() {
     let hw = Model::new();
     hw.0.borrow_mut().tlb = std::vec![(0, 1, EVIL), (255, PAGE, EVIL)];
-    let smmu = Smmu::start(&hw, plan()).unwrap();
+    let smmu = start(&hw, plan()).unwrap();
     assert_eq!(hw.0.borrow().tlb, [], "what firmware left is forgotten");
     for stream in 0..0x8000 {
         assert_eq!(hw.effect(stream), Effect::Ended);
@@ -24,7 +24,7 @@ fn after_a_start_every_stream_is_ended_and_every_bank_is_empty() {
     assert!(!smmu.prefetches());
     let hw = Model::new();
     hw.0.borrow_mut().stuck = std::vec![0x10];
-    let smmu = Smmu::start(&hw, plan()).unwrap();
+    let smmu = start(&hw, plan()).unwrap();
     assert!(smmu.prefetches(), "locked by firmware");
 }
 
@@ -32,14 +32,19 @@ fn after_a_start_every_stream_is_ended_and_every_bank_is_empty() {
 fn an_smmu_that_does_not_do_what_it_is_told_is_no_smmu() {
     let hw = Model::new();
     hw.0.borrow_mut().stuck = std::vec![0];
-    assert_eq!(Smmu::start(&hw, plan()).unwrap_err(), StartError::NoAnswer);
+    assert_eq!(start(&hw, plan()).unwrap_err(), StartError::NoAnswer);
     let hw = Model::new();
     hw.0.borrow_mut().sync_hangs = true;
-    assert_eq!(Smmu::start(&hw, plan()).unwrap_err(), StartError::NoAnswer);
+    assert_eq!(start(&hw, plan()).unwrap_err(), StartError::NoAnswer);
     for (streams, ok) in [(15, true), (16, false), (33, false)] {
         let plan = Plan { streams, ..plan() };
-        assert_eq!(Smmu::start(&Model::new(), plan).is_ok(), ok);
+        assert_eq!(start(&Model::new(), plan).is_ok(), ok);
     }
+    let hw = Model::new();
+    let mut smmu = Smmu::new(Shape::read(&hw).unwrap(), plan());
+    let assigned = smmu.assign(&hw, 0, Owner::Host, &table(root(0)));
+    assert_eq!(assigned, Err(BankError::Lost), "not started");
+    assert_eq!((smmu.sync(&hw), hw.writes()), (Err(Lost), 0));
 }
 
 #[test]
@@ -65,12 +70,54 @@ fn what_ward_cannot_confine_is_refused() {
             "{sizes:x?}"
         );
     }
-    assert!(matches!(
-        decode([IDR0, IDR1, 0x1060]),
-        Err(Unfit::Reserved(_))
-    ));
+    for widths in [0x60, 0x06] {
+        assert!(matches!(
+            decode([IDR0, IDR1, 0x1000 | widths]),
+            Err(Unfit::Reserved(_))
+        ));
+    }
+    for (widths, bits) in [(0x54, 44), (0x45, 44), (0x25, 40), (0x50, 32)] {
+        let shape = decode([IDR0, IDR1, 0x1000 | widths]).unwrap();
+        assert_eq!(shape.output.bits(), bits, "{widths:#x}");
+    }
     let large = decode([IDR0, IDR1 | 1 << 31, IDR2]).unwrap();
     assert_eq!((large.page_shift, large.bytes()), (16, 2 << 20));
+}
+
+/// Before Ward has memory for tables, and whether or not it can drive the SMMU later.
+#[test]
+fn the_first_thing_done_ends_every_stream_of_any_smmu() {
+    for (idr0, indexed) in [
+        (IDR0, false),
+        (IDR0 & !(1 << 29), false),
+        (IDR0 & !(1 << 27), true),
+    ] {
+        let hw = Model::new();
+        // Numbers of groups instead of matches: eight.
+        let idr0 = if indexed {
+            idr0 & !0x1e00 | 3 << 9
+        } else {
+            idr0
+        };
+        hw.set(0x20, idr0);
+        abort_all(&hw).unwrap();
+        for n in 0..if indexed { 8 } else { 16 } {
+            assert_eq!(hw.get(0xc00 + n * 4), 2 << 16, "{idr0:#x} {n}");
+        }
+        if indexed {
+            assert_eq!(hw.get(0) & (1 | 1 << 10), 1 << 10);
+            continue;
+        }
+        for stream in 0..0x8000 {
+            assert_eq!(hw.effect(stream), Effect::Ended, "{idr0:#x}");
+        }
+    }
+    for value in [0, u32::MAX] {
+        let hw = Model::new();
+        hw.set(0, value);
+        hw.0.borrow_mut().stuck = std::vec![0];
+        assert_eq!(abort_all(&hw), Err(StartError::NoAnswer), "{value:#x}");
+    }
 }
 
 #[test]
@@ -116,6 +163,24 @@ fn a_page_that_is_forgotten_is_gone_after_the_sync() {
     let (hw, mut smmu) = scene();
     assert_eq!(smmu.forget(&hw, 7, 0, 1), Ok(()), "the host's own");
     assert_eq!(smmu.forget(&hw, 8, 0, 1), Err(BankError::NoBank));
+}
+
+/// A CPU may reorder what it writes to memory and to registers, unless it is told not to.
+#[test]
+fn a_table_is_in_memory_before_the_smmu_hears_of_it() {
+    let (hw, mut smmu) = scene();
+    let table_written = || hw.0.borrow_mut().unordered = true;
+    table_written();
+    smmu.assign(&hw, 2, Owner::Host, &table(root(2))).unwrap();
+    for pages in [1, 17] {
+        table_written();
+        smmu.forget(&hw, 2, 0, pages).unwrap();
+    }
+    table_written();
+    smmu.sync(&hw).unwrap();
+    table_written();
+    smmu.release(&hw, 2).unwrap();
+    assert!(!hw.0.borrow().unordered);
 }
 
 /// The VMID is the bank's: nothing of it may be left for the next one.
@@ -239,7 +304,7 @@ fn a_stream_that_firmware_blocked_stays_blocked() {
             confined.extend([0, 0x7fff]);
         }
         hw.0.borrow_mut().confined = confined;
-        assert!(Smmu::start(&hw, plan()).is_ok());
+        assert!(start(&hw, plan()).is_ok());
         assert_eq!(hw.get(0) & 0x8000_0009, 0);
         assert_eq!(hw.effect(0x100), Effect::Ended);
     }

@@ -30,7 +30,7 @@ fn name(row: &Row) -> String {
         Each::One | Each::Words(_) => "",
     };
     let wide = if row.wide { ", 64 bits" } else { "" };
-    format!("{}{each}{wide}", row.name)
+    format!("{}{each}{wide}", row.text.name)
 }
 
 fn line(row: &Row) -> String {
@@ -43,7 +43,7 @@ fn line(row: &Row) -> String {
         Read::Refused(reason) => &format!("refused: {}", reason.text()),
     };
     let write = match row.write {
-        Write::Clear(bits) => format!("clears, of `{bits:#x}`"),
+        Write::Clear(faults) => format!("clears, of `{:#x}`", faults.bits()),
         Write::Filter(_) => "filtered".to_string(),
         Write::Nothing => "nothing to do".to_string(),
         Write::Refused(reason) => format!("refused: {}", reason.text()),
@@ -52,7 +52,7 @@ fn line(row: &Row) -> String {
         "| {} | {} | {read} | {write} | {} |\n",
         offset(row),
         name(row),
-        row.rule
+        row.text.rule
     )
 }
 

@@ -85,14 +85,14 @@ fn each_offset_is_in_one_row_at_most_and_rows_are_sound() {
         assert!(
             row.at.is_multiple_of(if row.wide { 8 } else { 4 }),
             "{}",
-            row.name
+            row.text.name
         );
-        assert!(row.at + row.bytes() <= 0x1000, "{}", row.name);
-        assert!(!row.wide || row.each == Each::One, "{}", row.name);
+        assert!(row.at + row.bytes() <= 0x1000, "{}", row.text.name);
+        assert!(!row.wide || row.each == Each::One, "{}", row.text.name);
         let other = TABLE
             .iter()
-            .filter(|other| other.name == row.name && other.space == row.space);
-        assert_eq!(other.count(), 1, "{}", row.name);
+            .filter(|other| other.text.name == row.text.name && other.space == row.space);
+        assert_eq!(other.count(), 1, "{}", row.text.name);
     }
 }
 

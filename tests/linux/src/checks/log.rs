@@ -12,7 +12,8 @@ const FILE: &str = "/sys/kernel/debug/ward/log";
 /// What boot has to say, from its first line to the one that says where the host starts.
 const BOOT: [&str; 3] = ["Ward ", "RAM 0x", "entering the host at "];
 
-fn read() -> Result<String> {
+/// All that Ward still has of it.
+pub(crate) fn read() -> Result<String> {
     if fs::metadata(FILE).is_err() {
         system::load_module("ward_log.ko", "")?;
     }

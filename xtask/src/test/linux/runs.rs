@@ -9,7 +9,7 @@ pub(super) struct Run {
     pub(super) tier: Tier,
     /// Name of the run and of its log.
     pub(super) name: &'static str,
-    /// Debian's kernel instead of the tier's.
+    /// Debian's kernel instead of the small one.
     pub(super) stock: bool,
     /// What the host does, as `tests/linux` calls it.
     pub(super) scenario: &'static str,
@@ -21,6 +21,10 @@ pub(super) struct Run {
     pub(super) machine: Machine<'static>,
     /// What the virtio disk holds.
     pub(super) disk: Disk,
+    /// What QEMU has beside.
+    pub(super) devices: &'static [&'static str],
+    /// What Ward is to say of accesses by devices that it ended: each of these, and of no other.
+    pub(super) refused: &'static [&'static str],
     /// With Ward's image for tests.
     pub(super) test_image: bool,
     /// Seconds until the run is given up.
@@ -91,6 +95,8 @@ const fn short(name: &'static str, machine: Machine<'static>) -> Run {
         words: NO_GUESTS,
         machine,
         disk: Disk::Empty,
+        devices: &[],
+        refused: &[],
         test_image: false,
         limit: 180,
         long: false,
@@ -134,10 +140,29 @@ const fn guest(
 const fn dma(name: &'static str, words: &'static str, limit: u64) -> Run {
     Run {
         tier: Tier::Dma,
+        stock: true,
         scenario: "dma",
         words,
         limit,
         ..short(name, machine("cortex-a76", 2, 2048))
+    }
+}
+
+/// A host that leads its devices itself, and has one that does as it is told: without the mask of 28
+/// bits that would have its accesses miss.
+const fn iommu(name: &'static str, words: &'static str) -> Run {
+    Run {
+        stock: false,
+        scenario: "dma-iommu",
+        devices: &["-device", "edu,addr=8.0,dma_mask=0xffffffffffffffff"],
+        // As `tests/linux` has it read only, unmapped, and unmapped again.
+        refused: &[
+            "stream 0x0040 was refused a write at 0x6000000",
+            "stream 0x0040 was refused a write at 0x6000003",
+            "stream 0x0040 was refused a write at 0x6000002",
+            "stream 0x0040 was refused a write at 0x6040123",
+        ],
+        ..dma(name, words, 300)
     }
 }
 
@@ -195,6 +220,15 @@ pub(super) const RUNS: &[Run] = &[
         machine("neoverse-n1", 2, 1024),
         "",
     ),
+    // What devices had a moment ago becomes a guest's, and a guest's page is offered to one.
+    guest(
+        "n1-2cpu-guest-iommu",
+        "guest-attack",
+        machine("neoverse-n1", 2, 1024),
+        "ward.iommu=on iommu.strict=0 ward.only=kvm,swap,attacks-named,attack-direct-io,attack-page-out,\
+         attack-move-pages,attack-compact,attack-discard,race-processes,all-back,numbers-back,\
+         ward-log,ward-did-not-crash",
+    ),
     Run {
         disk: Disk::Qemu,
         ..guest(
@@ -227,6 +261,14 @@ pub(super) const RUNS: &[Run] = &[
         "a76-2cpu-dma-load",
         "kvm-arm.mode=none ward.seconds=60",
         300,
+    ),
+    iommu(
+        "a76-2cpu-dma-strict",
+        "kvm-arm.mode=none ward.seconds=30 ward.iommu=on iommu.strict=1 ward.domains=DMA",
+    ),
+    iommu(
+        "a76-2cpu-dma-lazy",
+        "kvm-arm.mode=none ward.seconds=30 ward.iommu=on iommu.strict=0 ward.domains=DMA-FQ",
     ),
     Run {
         long: true,

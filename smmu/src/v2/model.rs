@@ -1,24 +1,25 @@
 //! The registers of an MMU-500, and what they make of a stream: as unhelpful as IHI 0062 allows.
+//! For tests, of this crate and of its users.
 //!
 //! Every doubtful setting counts as a hole: a stream type that is reserved, a bank that is not
 //! there, a bank without translation, two groups that match. Aliases of registers act, as they
 //! would from the secure state.
 
-use super::super::Hardware;
+use super::Hardware;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
 /// 16 groups, 8 banks, 15-bit streams, both stages, coherent.
-pub(crate) const IDR0: u32 = 0x7c00_5e10;
+pub const IDR0: u32 = 0x7c00_5e10;
 /// Pages of 4 KiB, 16 of them for globals, 2 banks for stage 2 alone.
-pub(crate) const IDR1: u32 = 3 << 28 | 2 << 16 | 8;
+pub const IDR1: u32 = 3 << 28 | 2 << 16 | 8;
 /// 44 bits out, all granules.
-pub(crate) const IDR2: u32 = 0xf544;
+pub const IDR2: u32 = 0xf544;
 
 /// What becomes of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Effect {
+pub enum Effect {
     /// Ended.
     Ended,
     /// Translated by this table alone, as Ward would have it.
@@ -27,31 +28,45 @@ pub(crate) enum Effect {
     Hole(&'static str),
 }
 
-#[derive(Default)]
-pub(crate) struct State {
-    pub(crate) regs: BTreeMap<u32, u32>,
+/// What the SMMU holds, and how it behaves.
+#[derive(Default, Debug)]
+pub struct State {
+    /// Registers by their offset; those that are not here hold 0.
+    pub regs: BTreeMap<u32, u32>,
     /// (VMID, page) and the table that it came from.
-    pub(crate) tlb: Vec<(u32, u64, u64)>,
+    pub tlb: Vec<(u32, u64, u64)>,
     /// Invalidations that a sync completes.
     asked: Vec<(u32, Option<u64>)>,
     /// Accesses that have found their bank and not yet walked: bank, page.
-    pub(crate) flying: Vec<(u32, u64)>,
+    pub flying: Vec<(u32, u64)>,
     /// Streams that may not pass for a moment.
-    pub(crate) confined: Vec<u32>,
+    pub confined: Vec<u32>,
     /// What they could have walked since.
-    pub(crate) walked: Vec<Effect>,
-    pub(crate) writes: u64,
-    pub(crate) sync_hangs: bool,
+    pub walked: Vec<Effect>,
+    /// How often a register was written.
+    pub writes: u64,
+    /// What was asked for is never done.
+    pub sync_hangs: bool,
     /// These registers keep what they have.
-    pub(crate) stuck: Vec<u32>,
+    pub stuck: Vec<u32>,
+    /// A table was written, and nothing orders that before accesses to registers.
+    pub unordered: bool,
     now: u64,
 }
 
-pub(crate) struct Model(pub(crate) RefCell<State>);
+/// One SMMU.
+#[derive(Debug)]
+pub struct Model(pub RefCell<State>);
+
+impl Default for Model {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Model {
     /// As firmware may leave it: everything passes, groups and banks hold anything.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let mut state = State::default();
         let ids = [(0x20, IDR0), (0x24, IDR1), (0x28, IDR2), (0x3c, 0x21)];
         state.regs.extend(ids);
@@ -68,24 +83,28 @@ impl Model {
         Model(RefCell::new(state))
     }
 
-    pub(crate) fn get(&self, offset: u32) -> u32 {
+    /// What a register holds.
+    pub fn get(&self, offset: u32) -> u32 {
         self.0.borrow().get(offset)
     }
 
-    pub(crate) fn set(&self, offset: u32, value: u32) {
+    /// Has a register hold something.
+    pub fn set(&self, offset: u32, value: u32) {
         self.0.borrow_mut().regs.insert(offset, value);
     }
 
-    pub(crate) fn writes(&self) -> u64 {
+    /// How often a register was written.
+    pub fn writes(&self) -> u64 {
         self.0.borrow().writes
     }
 
-    pub(crate) fn effect(&self, stream: u32) -> Effect {
+    /// What becomes of a stream.
+    pub fn effect(&self, stream: u32) -> Effect {
         self.0.borrow().effect(stream)
     }
 
-    /// A device's access begins.
-    pub(crate) fn begin(&self, stream: u32, page: u64) {
+    /// A device's access begins. A group matches the stream.
+    pub fn begin(&self, stream: u32, page: u64) {
         let mut state = self.0.borrow_mut();
         let group = state.groups(stream)[0];
         let bank = state.get(0xc00 + group * 4) & 0xff;
@@ -93,7 +112,7 @@ impl Model {
     }
 
     /// A device's access: the table that its translation comes from, perhaps a kept one.
-    pub(crate) fn dma(&self, stream: u32, page: u64) -> Effect {
+    pub fn dma(&self, stream: u32, page: u64) -> Effect {
         let effect = self.effect(stream);
         let Effect::Table(root) = effect else {
             return effect;
@@ -180,8 +199,9 @@ impl State {
         if self.get(0x1800 + n * 4) != 1 {
             return Effect::Hole("CBA2R");
         }
-        // 40 bits from level 1, walks inner shareable and cached.
-        if self.get(page + 0x30) != 1 << 31 | 2 << 16 | 0x35 << 8 | 1 << 6 | 24 {
+        // 40 or 39 bits from level 1, walks inner shareable and cached.
+        let shape = |size: u32| 1 << 31 | 2 << 16 | 0x35 << 8 | 1 << 6 | size;
+        if ![shape(24), shape(25)].contains(&self.get(page + 0x30)) {
             return Effect::Hole("TCR");
         }
         let (low, high) = (self.get(page + 0x20), self.get(page + 0x24));
@@ -209,6 +229,15 @@ impl State {
             return;
         }
         let (page, within) = (offset >> 12, offset & 0xfff);
+        // A root, and what is forgotten of a table.
+        let of_tables = matches!(
+            (page, within),
+            (0, 0x64..0x74) | (16.., 0x20 | 0x24 | 0x630)
+        );
+        assert!(
+            !(self.unordered && of_tables),
+            "{offset:#x} speaks of a table that is not in memory"
+        );
         if offset == 0 && (value ^ self.get(0)) & 1 << 3 != 0 {
             let valid = |n: u32| {
                 self.get(0x800 + n * 4) >> 31 == 1 || self.get(0xc00 + n * 4) & 1 << 10 != 0
@@ -278,7 +307,9 @@ impl Hardware for Model {
         self.0.borrow_mut().write(offset, value as u32);
     }
 
-    fn order(&self) {}
+    fn order(&self) {
+        self.0.borrow_mut().unordered = false;
+    }
 
     fn deadline(&self) -> u64 {
         self.0.borrow().now + 100
