@@ -296,7 +296,7 @@ pub struct Unit<H> {
 
 impl<H> Unit<H> {
     /// The SMMU whose registers are in the window.
-    pub const fn new(hw: H, window: Closed, driver: Driver) -> Self {
+    pub fn new(hw: H, window: Closed, driver: Driver) -> Self {
         Unit {
             hw,
             window,

@@ -364,6 +364,7 @@ const GUEST_QEMU: &[Boot] = &[Boot {
         KVM,
         check("qemu-starts", guests::qemu_root),
         check("guest-qemu-normal", guests::qemu),
+        check("guest-qemu-pci-normal", guests::qemu),
         check("guest-qemu-stock-normal", guests::qemu),
         ALL_BACK,
         QUIET,

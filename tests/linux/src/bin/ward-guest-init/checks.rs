@@ -55,6 +55,8 @@ const CHECKS: &[Check] = &[
     with("readonly", "disk-read-only", disk_read_only),
     with("fails", "disk-fails", disk_fails),
     with("net", "network", network),
+    // Behind what has had some.
+    with("its", "message-interrupts", message_interrupts),
 ];
 
 /// Does them, restarts if asked, and does them again.
@@ -120,6 +122,22 @@ fn disk_read(args: &Args) -> Result<()> {
         bytes == wanted.as_bytes(),
         "the disk begins with {:?}",
         String::from_utf8_lossy(&bytes)
+    );
+    Ok(())
+}
+
+/// Devices on PCI have said something in messages, which the ITS made interrupts of.
+fn message_interrupts(_: &Args) -> Result<()> {
+    let interrupts = proc::read("/proc/interrupts")?;
+    let came = |line: &str| {
+        let words = line.split_ascii_whitespace().skip(1);
+        // A count for each CPU, and then words, some of them numbers.
+        let mut counts = words.map_while(|word| word.parse::<u64>().ok());
+        line.contains("ITS-") && counts.any(|count| count > 0)
+    };
+    ensure!(
+        interrupts.lines().any(came),
+        "no interrupt came by the ITS: {interrupts:?}"
     );
     Ok(())
 }

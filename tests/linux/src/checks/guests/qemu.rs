@@ -17,6 +17,18 @@ const DISK: &str = "/dev/vda";
 /// Where it is mounted.
 const ROOT: &str = "/mnt";
 
+/// Disk, network and random numbers: by registers, and on PCI.
+const MMIO: [&str; 3] = [
+    "virtio-blk-device,drive=disk",
+    "virtio-net-device,netdev=net",
+    "virtio-rng-device",
+];
+const PCI: [&str; 3] = [
+    "virtio-blk-pci,drive=disk",
+    "virtio-net-pci,netdev=net,romfile=",
+    "virtio-rng-pci",
+];
+
 /// QEMU's root directory, with this host's devices and guests in it.
 pub(crate) fn root(_: &Context, report: &mut Report) -> Result<()> {
     mount(DISK, ROOT, "ext4", MountFlags::empty(), None).context("no disk with QEMU")?;
@@ -36,10 +48,15 @@ pub(crate) fn root(_: &Context, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A guest by its kernel, RAM disk and words, those of the check's name.
+/// A guest by its kernel, RAM disk and words, those of the check's name; its devices on PCI if that
+/// says so, where they interrupt by messages.
 pub(crate) fn qemu(context: &Context, report: &mut Report) -> Result<()> {
     let name = context.check.get();
     let name = name.strip_prefix("guest-qemu-").context("another name")?;
+    let (name, devices, word) = match name.strip_prefix("pci-") {
+        Some(name) => (name, PCI, " ward.its=1"),
+        None => (name, MMIO, ""),
+    };
     linux::disk()?;
     linux::network()?;
     let file = format!("{GUESTS}/{name}.args");
@@ -52,6 +69,8 @@ pub(crate) fn qemu(context: &Context, report: &mut Report) -> Result<()> {
     };
     let drive = format!("if=none,id=disk,format=raw,file={}", linux::DISK);
     let net = format!("tap,id=net,ifname={TAP},script=no,downscript=no");
+    let append = format!("{}{word}", of("--append")?);
+    let [blk, net_device, rng] = devices;
     let args = [
         "chroot",
         ROOT,
@@ -75,17 +94,17 @@ pub(crate) fn qemu(context: &Context, report: &mut Report) -> Result<()> {
         "-initrd",
         of("--initrd")?,
         "-append",
-        of("--append")?,
+        &append,
         "-drive",
         &drive,
         "-device",
-        "virtio-blk-device,drive=disk",
+        blk,
         "-netdev",
         &net,
         "-device",
-        "virtio-net-device,netdev=net",
+        net_device,
         "-device",
-        "virtio-rng-device",
+        rng,
     ];
     let end = Process::start("/bin/busybox", &args)?.end(LIMIT)?;
     let passed = linux::judge(&end.lines)?;
