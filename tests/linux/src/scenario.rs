@@ -61,6 +61,14 @@ const CPUS: Check = check("cpus", cpus::all_online);
 const MEMORY: Check = check("memory", memory::all_there);
 const TIMER: Check = check("timer", timer::ticks_everywhere);
 const NVME: Check = check("nvme", devices::nvme);
+/// Disks and network.
+const DEVICES: &[Check] = &[
+    NVME,
+    check("virtio-blk", devices::virtio_blk),
+    check("virtio-net", devices::virtio_net),
+];
+const MEMORY_BUT_TABLES: Check = check("memory", memory::all_there_but_tables);
+const MIXED_LOAD: Check = check("mixed-load", load::mixed);
 const HOTPLUG: Check = Check {
     name: "hotplug",
     run: hotplug::while_loaded,
@@ -84,25 +92,27 @@ const STILL_WELL: &[Check] = &[
 const MAIN: &[Boot] = &[
     Boot {
         name: "first",
-        checks: &[&[
-            CPUS,
-            MEMORY,
-            check("memory-readable", memory::readable),
-            LOG,
-            TIMER,
-            NVME,
-            check("virtio-blk", devices::virtio_blk),
-            check("virtio-net", devices::virtio_net),
-            HOTPLUG,
-            check("suspend-to-idle", sleep::to_idle),
-            check("hole-load", devmem::hole_load),
-            check("hole-store", devmem::hole_store),
-            check("hole-syscall", devmem::hole_syscall),
-            check("ward-load", devmem::ward_load),
-            check("ward-store", devmem::ward_store),
-            check("ward-syscall", devmem::ward_syscall),
-            check("still-alive", cpus::all_online),
-        ]],
+        checks: &[
+            &[
+                CPUS,
+                MEMORY,
+                check("memory-readable", memory::readable),
+                LOG,
+                TIMER,
+            ],
+            DEVICES,
+            &[
+                HOTPLUG,
+                check("suspend-to-idle", sleep::to_idle),
+                check("hole-load", devmem::hole_load),
+                check("hole-store", devmem::hole_store),
+                check("hole-syscall", devmem::hole_syscall),
+                check("ward-load", devmem::ward_load),
+                check("ward-store", devmem::ward_store),
+                check("ward-syscall", devmem::ward_syscall),
+                check("still-alive", cpus::all_online),
+            ],
+        ],
         end: End::Kexec,
     },
     Boot {
@@ -151,48 +161,34 @@ const SHORT: &[Boot] = &[Boot {
 /// A kernel that is not ours, and takes no module of ours.
 const STOCK: &[Boot] = &[Boot {
     name: "only",
-    checks: &[&[
-        CPUS,
-        MEMORY,
-        TIMER,
-        NVME,
-        check("virtio-blk", devices::virtio_blk),
-        check("virtio-net", devices::virtio_net),
-        HOTPLUG,
-    ]],
+    checks: &[&[CPUS, MEMORY, TIMER], DEVICES, &[HOTPLUG]],
     end: End::PowerOff,
 }];
 
 /// The same behind an SMMU that only Ward knows of, with all devices busy for a while.
 const DMA: &[Boot] = &[Boot {
     name: "only",
-    checks: &[&[
-        CPUS,
-        check("memory", memory::all_there_but_tables),
-        NVME,
-        check("virtio-blk", devices::virtio_blk),
-        check("virtio-net", devices::virtio_net),
-        check("mixed-load", load::mixed),
-        HOTPLUG,
-    ]],
+    checks: &[&[CPUS, MEMORY_BUT_TABLES], DEVICES, &[MIXED_LOAD, HOTPLUG]],
     end: End::PowerOff,
 }];
 
 /// The same through domains of the host's own, and a device that a program has.
 const DMA_IOMMU: &[Boot] = &[Boot {
     name: "only",
-    checks: &[&[
-        CPUS,
-        check("memory", memory::all_there_but_tables),
-        check("iommu-domains", iommu::domains),
-        NVME,
-        check("virtio-blk", devices::virtio_blk),
-        check("virtio-net", devices::virtio_net),
-        check("mixed-load", load::mixed),
-        check("vfio", iommu::vfio),
-        HOTPLUG,
-        check("refused-accesses", iommu::refused),
-    ]],
+    checks: &[
+        &[
+            CPUS,
+            MEMORY_BUT_TABLES,
+            check("iommu-domains", iommu::domains),
+        ],
+        DEVICES,
+        &[
+            MIXED_LOAD,
+            check("vfio", iommu::vfio),
+            HOTPLUG,
+            check("refused-accesses", iommu::refused),
+        ],
+    ],
     end: End::PowerOff,
 }];
 
