@@ -15,7 +15,7 @@ mod timer;
 mod walk;
 
 pub use check::parse;
-pub use chosen::{Module, Modules, bootargs as chosen_bootargs, console};
+pub use chosen::{Module, Modules, bootargs as chosen_bootargs, console, given};
 pub use dma::{DmaNodes, MAX_SMMUS, Master, SmmuKind, SmmuNode, asks_for_iommu};
 pub use missing::Missing;
 pub use span::{MAX_SPANS, Span, Spans, subtract};

@@ -97,6 +97,12 @@ pub fn bootargs(fdt: Fdt<'_>) -> Option<&str> {
     core::str::from_utf8(text).ok()?.strip_suffix('\0')
 }
 
+/// What a command line gives a word: each `name=VALUE`, where `name` has its `=`.
+pub fn given<'a>(bootargs: &'a str, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
+    let value = move |word: &'a str| word.strip_prefix(name);
+    bootargs.split_ascii_whitespace().filter_map(value)
+}
+
 /// Reads the modules.
 pub(super) fn modules(fdt: Fdt<'_>) -> Result<Modules<'_>, Missing> {
     let mut found = Modules::default();

@@ -7,7 +7,7 @@
 //! Those of an SMMUv2 too: what the host accesses there, Ward does for it, filtered.
 
 use super::walk::{Found, each, enabled, is_pci};
-use super::{Missing, Span, Spans, value};
+use super::{Missing, Span, Spans, given, value};
 use arrayvec::ArrayVec;
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::standard::NodeStandard;
@@ -116,10 +116,7 @@ impl Master {
 
     /// Does the command line let the host have it: `ward.allow=` with its name in a list?
     pub fn is_allowed(self, bootargs: &str) -> bool {
-        let given = bootargs
-            .split_ascii_whitespace()
-            .filter_map(|word| word.strip_prefix("ward.allow="));
-        given
+        given(bootargs, "ward.allow=")
             .flat_map(|list| list.split(','))
             .any(|name| name == self.name())
     }
@@ -324,10 +321,7 @@ fn phandle(node: &FdtNode<'_>) -> Option<u32> {
 /// Does the command line ask for nodes with which a host maps memory for its devices:
 /// `ward.iommu=on`? The last word counts.
 pub fn asks_for_iommu(bootargs: &str) -> bool {
-    let mut given = bootargs
-        .split_ascii_whitespace()
-        .filter_map(|word| word.strip_prefix("ward.iommu="));
-    given.next_back() == Some("on")
+    given(bootargs, "ward.iommu=").next_back() == Some("on")
 }
 
 /// The `phandle`s of the SMMUs in use, in the order of their numbers.

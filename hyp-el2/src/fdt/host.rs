@@ -28,7 +28,7 @@ impl From<Missing> for EditFailed {
 }
 
 /// What changes for the host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Changes<'a> {
     /// Ranges that are not the host's memory.
     pub hidden: &'a [Span],
@@ -149,24 +149,38 @@ fn hide_devices(fdt: &mut Tree<'_>, masters: &[Master], iommu: bool) -> Result<(
     } else {
         ArrayVec::new()
     };
-    let gone = dma::hidden_phandles(tree)?;
     let hiding = Hiding {
-        hidden: &|node| {
-            (dma::is_hidden(node) && dma::number(node, &numbered).is_none())
-                || Master::of(node).is_some_and(|master| masters.contains(&master))
-        },
-        is_gone: &|phandle| gone.contains(&phandle) && !numbered.contains(&Some(phandle)),
-        number: &|node| dma::number(node, &numbered),
+        masters,
+        phandles: &dma::hidden_phandles(tree)?,
+        numbered: &numbered,
     };
     prune(&mut fdt.root_mut(), &hiding, 0)
 }
 
 /// What becomes of nodes.
 struct Hiding<'a> {
-    hidden: &'a dyn Fn(&FdtNode<'_>) -> bool,
-    is_gone: &'a dyn Fn(u32) -> bool,
+    /// Bus masters that go.
+    masters: &'a [Master],
+    /// Of SMMUs and their monitors.
+    phandles: &'a [u32],
+    /// Of the SMMUs that something stands in for.
+    numbered: &'a [Option<u32>],
+}
+
+impl Hiding<'_> {
+    fn hides(&self, node: &FdtNode<'_>) -> bool {
+        (dma::is_hidden(node) && self.number(node).is_none())
+            || Master::of(node).is_some_and(|master| self.masters.contains(&master))
+    }
+
+    fn is_gone(&self, phandle: u32) -> bool {
+        self.phandles.contains(&phandle) && !self.numbered.contains(&Some(phandle))
+    }
+
     /// Number of the SMMU that something stands in for.
-    number: &'a dyn Fn(&FdtNode<'_>) -> Option<u32>,
+    fn number(&self, node: &FdtNode<'_>) -> Option<u32> {
+        dma::number(node, self.numbered)
+    }
 }
 
 fn prune(
@@ -177,13 +191,13 @@ fn prune(
     if depth > super::memory::DEEPEST {
         return Err(EditFailed);
     }
-    if dma::leads_to(&node.as_read_only(), hiding.is_gone) {
+    if dma::leads_to(&node.as_read_only(), &|phandle| hiding.is_gone(phandle)) {
         for name in dma::LEADS {
             remove(node, name);
         }
     }
-    remove_children(node, hiding.hidden);
-    if let Some(number) = (hiding.number)(&node.as_read_only()) {
+    remove_children(node, &|child| hiding.hides(child));
+    if let Some(number) = hiding.number(&node.as_read_only()) {
         stand_in(node, number)?;
     }
     let mut children = node.children_mut();

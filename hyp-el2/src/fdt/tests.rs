@@ -213,8 +213,7 @@ fn the_host_does_not_see_wards_memory() {
             hidden: &hidden,
             bootargs: Some("a b"),
             ramdisk,
-            masters: &[],
-            iommu: false,
+            ..Changes::default()
         },
     )
     .unwrap();
@@ -252,11 +251,8 @@ fn the_host_does_not_see_wards_memory() {
 fn edits_without_room_fail_cleanly() {
     let mut buffer = virt().to_dtb();
     let changes = Changes {
-        hidden: &[],
         bootargs: Some("x"),
-        ramdisk: None,
-        masters: &[],
-        iommu: false,
+        ..Changes::default()
     };
     assert!(edit(&mut buffer, &changes).is_err());
 }
@@ -440,10 +436,7 @@ const HOLE: Span = Span {
 fn memory_after(tree: &DeviceTree) -> Vec<(u64, u64)> {
     let changes = Changes {
         hidden: &[HOLE],
-        bootargs: None,
-        ramdisk: None,
-        masters: &[],
-        iommu: false,
+        ..Changes::default()
     };
     let blob = trees::edited(&tree.to_dtb(), &changes).unwrap();
     let spans = reader::Tree::read(&blob).unwrap().memory();
@@ -482,8 +475,7 @@ fn chosen_is_made_where_there_is_none() {
         hidden: &[HOLE],
         bootargs: Some("a b"),
         ramdisk: Some(HOLE),
-        masters: &[],
-        iommu: false,
+        ..Changes::default()
     };
     let blob = tree.to_dtb();
     let before = reader::Tree::read(&blob).unwrap();
@@ -512,13 +504,7 @@ fn a_ram_disk_of_the_boot_loaders_is_taken_and_a_stale_one_goes() {
         size: 0x3000,
     };
     assert_eq!(found.modules.ramdisk, Some(ramdisk));
-    let changes = Changes {
-        hidden: &[],
-        bootargs: None,
-        ramdisk: None,
-        masters: &[],
-        iommu: false,
-    };
+    let changes = Changes::default();
     let after = reader::Tree::read(&trees::edited(&blob, &changes).unwrap()).unwrap();
     assert_eq!(after.property("/chosen", "linux,initrd-start"), None);
     assert_eq!(after.property("/chosen", "linux,initrd-end"), None);

@@ -2,7 +2,7 @@
 
 use super::events;
 use super::mmio::Mmio;
-use super::seam::{All, Ask, Seam};
+use super::seam::{All, Seam};
 use super::v2::{self, Closed, Outcome, Refused, Trap};
 use crate::cpu::get;
 use crate::fdt::MAX_SMMUS;
@@ -105,45 +105,81 @@ fn all() -> All<'static, Any> {
     }
 }
 
-impl Ask for Any {
-    #[inline(never)]
-    fn ask(&self, ask: &mut dyn FnMut(&mut dyn Seam)) {
+impl Seam for Any {
+    fn forget(&self, domain: Domain, first: Ipa, pages: u64) -> Result<(), DmaLost> {
         match self {
-            Any::V3(unit) => {
-                if let Some(driver) = &mut *unit.lock() {
-                    ask(&mut Held(&unit.hw, driver));
-                }
-            }
-            Any::V2(unit) => unit.ask(ask),
-            Any::Closed(_) => {}
+            Any::V3(unit) => unit.forget(domain, first, pages),
+            Any::V2(unit) => unit.forget(domain, first, pages),
+            Any::Closed(_) => Ok(()),
+        }
+    }
+
+    fn sync(&self) -> Result<(), DmaLost> {
+        match self {
+            Any::V3(unit) => unit.sync(),
+            Any::V2(unit) => unit.sync(),
+            Any::Closed(_) => Ok(()),
+        }
+    }
+
+    fn has(&self, stream: u32) -> bool {
+        match self {
+            Any::V3(unit) => unit.has(stream),
+            Any::V2(unit) => unit.has(stream),
+            Any::Closed(_) => false,
+        }
+    }
+
+    fn attach(&self, stream: u32, table: Option<DmaTable>) -> Result<(), AttachError> {
+        match self {
+            Any::V3(unit) => unit.attach(stream, table),
+            Any::V2(unit) => unit.attach(stream, table),
+            Any::Closed(_) => Err(AttachError::NoStream),
+        }
+    }
+
+    fn end(&self, domain: Domain) -> Result<(), DmaLost> {
+        match self {
+            Any::V3(unit) => unit.end(domain),
+            Any::V2(unit) => unit.end(domain),
+            Any::Closed(_) => Ok(()),
         }
     }
 }
 
-/// An SMMUv3 whose lock is held.
-struct Held<'a>(&'a Mmio, &'a mut Driver);
-
-impl Seam for Held<'_> {
-    fn forget(&mut self, domain: Domain, first: Ipa, pages: u64) -> Result<(), DmaLost> {
+impl Seam for Unit {
+    fn forget(&self, domain: Domain, first: Ipa, pages: u64) -> Result<(), DmaLost> {
+        let Some(driver) = &mut *self.lock() else {
+            return Ok(());
+        };
         // The descriptors are in memory before a command speaks of them (IHI 0070, 3.21.2).
-        self.0.order();
-        self.1.forget(self.0, domain, first, pages)
+        self.hw.order();
+        driver.forget(&self.hw, domain, first, pages)
     }
 
-    fn sync(&mut self) -> Result<(), DmaLost> {
-        self.1.sync(self.0)
+    fn sync(&self) -> Result<(), DmaLost> {
+        let mut driver = self.lock();
+        driver.as_mut().map_or(Ok(()), |it| it.sync(&self.hw))
     }
 
     fn has(&self, stream: u32) -> bool {
-        self.1.smmu.has(StreamId(stream))
+        let driver = self.lock();
+        driver
+            .as_ref()
+            .is_some_and(|it| it.smmu.has(StreamId(stream)))
     }
 
-    fn attach(&mut self, stream: u32, table: Option<DmaTable>) -> Result<(), AttachError> {
-        self.1.attach(self.0, StreamId(stream), table)
+    fn attach(&self, stream: u32, table: Option<DmaTable>) -> Result<(), AttachError> {
+        let mut driver = self.lock();
+        let driver = driver.as_mut().ok_or(AttachError::NoStream)?;
+        driver.attach(&self.hw, StreamId(stream), table)
     }
 
-    fn end(&mut self, domain: Domain) -> Result<(), DmaLost> {
-        self.1.end(self.0, domain)
+    fn end(&self, domain: Domain) -> Result<(), DmaLost> {
+        let mut driver = self.lock();
+        driver
+            .as_mut()
+            .map_or(Ok(()), |it| it.end(&self.hw, domain))
     }
 }
 

@@ -13,7 +13,7 @@ const PAGES: [u64; 2] = [0, 0x1_0000];
 /// Bytes that an SMMU's registers take at least.
 pub(super) const SIZE: u64 = 0x2_0000;
 /// How long an SMMU may take to answer, in parts of a second.
-pub(super) const PATIENCE: u64 = 10;
+const PATIENCE: u64 = 10;
 /// Where firmware did not say how fast the counter runs, no less than boards have.
 const SLOWEST: u64 = 1_000_000;
 
@@ -25,6 +25,11 @@ pub(super) fn frequency() -> u64 {
 /// The counter.
 pub(super) fn now() -> u64 {
     get!("cntpct_el0")
+}
+
+/// Until when an SMMU that is asked now may answer.
+pub(super) fn deadline() -> u64 {
+    now() + frequency() / PATIENCE
 }
 
 /// The registers, mapped for good.
@@ -129,7 +134,7 @@ impl Hardware for Mmio {
     }
 
     fn deadline(&self) -> u64 {
-        now() + frequency() / PATIENCE
+        deadline()
     }
 
     fn expired(&self, deadline: u64) -> bool {

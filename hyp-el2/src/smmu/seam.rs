@@ -3,20 +3,21 @@
 use hyp_core::addr::Ipa;
 use hyp_core::dma::{AttachError, DmaLost, DmaTable, Domain, StreamKey};
 
-/// One SMMU under its lock. A stream of an SMMUv3 is named by its number; of an SMMUv2 a context
-/// bank is, to which the host's own driver leads streams.
+/// One SMMU with its lock. A stream of an SMMUv3 is named by its number; of an SMMUv2 a context
+/// bank is, to which the host's own driver leads streams. One that translates nothing has no
+/// stream, and nothing to forget.
 pub trait Seam {
     /// [`hyp_core::dma::Dma::dma_forget`].
     ///
     /// # Errors
     /// [`DmaLost`]: this SMMU is.
-    fn forget(&mut self, domain: Domain, first: Ipa, pages: u64) -> Result<(), DmaLost>;
+    fn forget(&self, domain: Domain, first: Ipa, pages: u64) -> Result<(), DmaLost>;
 
     /// [`hyp_core::dma::Dma::dma_sync`].
     ///
     /// # Errors
     /// [`DmaLost`]: this SMMU is.
-    fn sync(&mut self) -> Result<(), DmaLost>;
+    fn sync(&self) -> Result<(), DmaLost>;
 
     /// [`hyp_core::dma::Dma::dma_has`].
     fn has(&self, stream: u32) -> bool;
@@ -25,19 +26,13 @@ pub trait Seam {
     ///
     /// # Errors
     /// [`AttachError`].
-    fn attach(&mut self, stream: u32, table: Option<DmaTable>) -> Result<(), AttachError>;
+    fn attach(&self, stream: u32, table: Option<DmaTable>) -> Result<(), AttachError>;
 
     /// [`hyp_core::dma::Dma::dma_end`].
     ///
     /// # Errors
     /// [`DmaLost`]: this SMMU is.
-    fn end(&mut self, domain: Domain) -> Result<(), DmaLost>;
-}
-
-/// An SMMU with its lock.
-pub trait Ask {
-    /// Takes the lock and asks, unless this SMMU translates nothing.
-    fn ask(&self, ask: &mut dyn FnMut(&mut dyn Seam));
+    fn end(&self, domain: Domain) -> Result<(), DmaLost>;
 }
 
 /// All SMMUs, in the order of the device tree.
@@ -49,13 +44,11 @@ pub struct All<'a, U> {
     pub lose: fn(),
 }
 
-impl<U: Ask> All<'_, U> {
+impl<U: Seam> All<'_, U> {
     /// Asks each in turn, also when one before it is lost.
-    fn each(&self, ask: &mut dyn FnMut(&mut dyn Seam) -> Result<(), DmaLost>) {
+    fn each(&self, ask: impl Fn(&U) -> Result<(), DmaLost>) {
         for unit in self.units {
-            let mut lost = false;
-            unit.ask(&mut |smmu| lost = ask(smmu).is_err());
-            if lost {
+            if ask(unit).is_err() {
                 (self.lose)();
             }
         }
@@ -63,30 +56,26 @@ impl<U: Ask> All<'_, U> {
 
     /// Asks each that has to do with the domain, without waiting.
     pub fn forget(&self, domain: Domain, first: Ipa, pages: u64) {
-        self.each(&mut |smmu| smmu.forget(domain, first, pages));
+        self.each(|smmu| smmu.forget(domain, first, pages));
     }
 
     /// Waits for each.
     pub fn sync(&self) {
-        self.each(&mut |smmu| smmu.sync());
+        self.each(Seam::sync);
     }
 
     /// Ends a domain in each.
     pub fn end(&self, domain: Domain) {
-        self.each(&mut |smmu| smmu.end(domain));
+        self.each(|smmu| smmu.end(domain));
     }
 
-    fn one(&self, stream: StreamKey, ask: &mut dyn FnMut(&mut dyn Seam)) {
-        if let Some(unit) = self.units.get(usize::from(stream.smmu)) {
-            unit.ask(ask);
-        }
+    fn one(&self, stream: StreamKey) -> Option<&U> {
+        self.units.get(usize::from(stream.smmu))
     }
 
     /// Is there such a stream, or bank?
     pub fn has(&self, stream: StreamKey) -> bool {
-        let mut has = false;
-        self.one(stream, &mut |smmu| has = smmu.has(stream.stream));
-        has
+        self.one(stream).is_some_and(|smmu| smmu.has(stream.stream))
     }
 
     /// Leads a stream, or a bank, to a table or nowhere.
@@ -94,8 +83,8 @@ impl<U: Ask> All<'_, U> {
     /// # Errors
     /// [`AttachError`].
     pub fn attach(&self, stream: StreamKey, table: Option<DmaTable>) -> Result<(), AttachError> {
-        let mut led = Err(AttachError::NoStream);
-        self.one(stream, &mut |smmu| led = smmu.attach(stream.stream, table));
+        let smmu = self.one(stream).ok_or(AttachError::NoStream)?;
+        let led = smmu.attach(stream.stream, table);
         if led == Err(AttachError::Lost) {
             (self.lose)();
         }

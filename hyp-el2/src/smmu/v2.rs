@@ -27,7 +27,8 @@ pub(super) use boot::Taken;
 #[cfg(target_os = "none")]
 pub(super) use mmio::Mmio;
 
-use super::seam::{Ask, Seam};
+use super::seam::Seam;
+use crate::fdt::given;
 use crate::lock::{TicketGuard, TicketLock};
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -96,10 +97,7 @@ pub fn begin<H: Hardware>(hw: &H, bytes: u64) -> Result<Shape, Off> {
 /// Does the command line have Linux's driver lead streams to bypass, which is the host's memory?
 /// The last word counts.
 pub fn asks_for_bypass(bootargs: &str) -> bool {
-    let mut given = bootargs
-        .split_ascii_whitespace()
-        .filter_map(|word| word.strip_prefix("iommu.passthrough="));
-    given
+    given(bootargs, "iommu.passthrough=")
         .next_back()
         .is_some_and(|value| ["1", "y", "Y", "on"].contains(&value))
 }
@@ -310,35 +308,26 @@ impl<H> Unit<H> {
     }
 }
 
-impl<H: Hardware> Ask for Unit<H> {
-    fn ask(&self, ask: &mut dyn FnMut(&mut dyn Seam)) {
-        ask(&mut Held(&self.hw, &mut self.lock()));
-    }
-}
-
-/// An SMMU whose lock is held.
-struct Held<'a, H>(&'a H, &'a mut Driver);
-
-impl<H: Hardware> Seam for Held<'_, H> {
-    fn forget(&mut self, domain: Domain, first: Ipa, pages: u64) -> Result<(), DmaLost> {
-        self.1.forget(self.0, domain, first, pages)
+impl<H: Hardware> Seam for Unit<H> {
+    fn forget(&self, domain: Domain, first: Ipa, pages: u64) -> Result<(), DmaLost> {
+        self.lock().forget(&self.hw, domain, first, pages)
     }
 
-    fn sync(&mut self) -> Result<(), DmaLost> {
-        self.1.sync(self.0)
+    fn sync(&self) -> Result<(), DmaLost> {
+        self.lock().sync(&self.hw)
     }
 
     fn has(&self, stream: u32) -> bool {
-        self.1.has(stream)
+        self.lock().has(stream)
     }
 
-    fn attach(&mut self, stream: u32, table: Option<DmaTable>) -> Result<(), AttachError> {
-        self.1.attach(self.0, stream, table)
+    fn attach(&self, stream: u32, table: Option<DmaTable>) -> Result<(), AttachError> {
+        self.lock().attach(&self.hw, stream, table)
     }
 
-    fn end(&mut self, _: Domain) -> Result<(), DmaLost> {
+    fn end(&self, _: Domain) -> Result<(), DmaLost> {
         // What a bank's table ever said was forgotten when the bank was taken back.
-        if self.1.smmu.is_lost() {
+        if self.lock().smmu.is_lost() {
             Err(DmaLost)
         } else {
             Ok(())

@@ -253,11 +253,8 @@ fn a_node_that_stands_in_has_the_number_of_its_smmu() {
     assert_eq!(bases, [0x2000_0000, 0x2800_0000, 0x3000_0000]);
 
     let changes = crate::fdt::host::Changes {
-        hidden: &[],
-        bootargs: None,
-        ramdisk: None,
-        masters: &[],
         iommu: true,
+        ..crate::fdt::host::Changes::default()
     };
     let mut buffer = vec![0; blob.len() + crate::fdt::host::SLACK];
     crate::fdt::host::copy(fdt, &mut buffer).unwrap();

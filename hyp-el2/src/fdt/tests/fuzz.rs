@@ -185,9 +185,9 @@ fn boot(blob: &[u8], ward: &[Span]) -> bool {
     let changes = Changes {
         hidden: &hidden,
         bootargs: Some("quiet"),
-        ramdisk: None,
         masters: &[Master::VirtioMmio],
         iommu: true,
+        ..Changes::default()
     };
     let Some(after) = edited(blob, &changes) else {
         return false;

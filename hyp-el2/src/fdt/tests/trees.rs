@@ -25,6 +25,11 @@ pub(super) fn all() -> Vec<(String, Vec<u8>)> {
     files.into_iter().map(read).collect()
 }
 
+/// One of them.
+fn named(name: &str) -> Vec<u8> {
+    all().into_iter().find(|(of, _)| of == name).unwrap().1
+}
+
 /// A tree edited as boot does it.
 pub(super) fn edited(blob: &[u8], changes: &Changes<'_>) -> Option<Vec<u8>> {
     let fdt = parse(blob).ok()?;
@@ -86,8 +91,7 @@ fn each_tree_loses_what_is_hidden_and_nothing_else() {
             hidden: &hidden,
             bootargs: Some("console=ttyAMA0 quiet"),
             ramdisk: Some(ramdisk),
-            masters: &[],
-            iommu: false,
+            ..Changes::default()
         };
         let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
 
@@ -195,17 +199,11 @@ fn each_machine_is_known_or_refused_by_name() {
 /// Linux's KVM wants the virtual timer's interrupt, the maintenance interrupt and the ITS.
 #[test]
 fn what_kvm_needs_stays() {
-    let (_, blob) = all()
-        .into_iter()
-        .find(|(name, _)| name == "virt-gic3-2cpu")
-        .unwrap();
+    let blob = named("virt-gic3-2cpu");
     let hidden = hidden_in(&banks(parse(&blob).unwrap()));
     let changes = Changes {
         hidden: &hidden,
-        bootargs: None,
-        ramdisk: None,
-        masters: &[],
-        iommu: false,
+        ..Changes::default()
     };
     let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
     let ppis = |path: &str| -> Vec<u8> {
@@ -222,10 +220,7 @@ fn what_kvm_needs_stays() {
 
 #[test]
 fn the_smmu_its_streams_and_what_is_beside_it_are_found() {
-    let (_, blob) = all()
-        .into_iter()
-        .find(|(name, _)| name == "virt-gic3-smmu")
-        .unwrap();
+    let blob = named("virt-gic3-smmu");
     let found = DmaNodes::read(parse(&blob).unwrap()).unwrap();
     let [smmu] = found.smmus[..] else {
         panic!("{found:?}")
@@ -262,18 +257,12 @@ fn without_an_smmu_a_bridge_is_open() {
 /// fw_cfg and virtio go where they are not allowed, and nothing else does.
 #[test]
 fn bus_masters_go_where_they_are_not_allowed() {
-    let (_, blob) = all()
-        .into_iter()
-        .find(|(name, _)| name == "virt-gic3-smmu")
-        .unwrap();
+    let blob = named("virt-gic3-smmu");
     let before = Tree::read(&blob).unwrap();
     let nodes = |masters: &[Master]| {
         let changes = Changes {
-            hidden: &[],
-            bootargs: None,
-            ramdisk: None,
             masters,
-            iommu: false,
+            ..Changes::default()
         };
         let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();
         let count = |kind: &str| after.nodes().filter(|path| path.contains(kind)).count();
@@ -289,16 +278,10 @@ fn bus_masters_go_where_they_are_not_allowed() {
 /// What leads devices to the SMMU stays, and leads to a node that has a number and no registers.
 #[test]
 fn a_host_that_asks_for_it_gets_a_node_in_the_smmus_place() {
-    let (_, blob) = all()
-        .into_iter()
-        .find(|(name, _)| name == "virt-gic3-smmu")
-        .unwrap();
+    let blob = named("virt-gic3-smmu");
     let changes = Changes {
-        hidden: &[],
-        bootargs: None,
-        ramdisk: None,
-        masters: &[],
         iommu: true,
+        ..Changes::default()
     };
     let before = Tree::read(&blob).unwrap();
     let after = Tree::read(&edited(&blob, &changes).unwrap()).unwrap();

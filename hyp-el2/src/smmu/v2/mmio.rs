@@ -1,6 +1,6 @@
 //! One SMMUv2's registers.
 
-use super::super::mmio::{PATIENCE, frequency, now};
+use super::super::mmio::{deadline, now};
 use crate::cpu::dsb_sy;
 use crate::fdt::Span;
 use crate::mmu;
@@ -63,7 +63,7 @@ impl Hardware for Mmio {
     }
 
     fn deadline(&self) -> u64 {
-        now() + frequency() / PATIENCE
+        deadline()
     }
 
     fn expired(&self, deadline: u64) -> bool {

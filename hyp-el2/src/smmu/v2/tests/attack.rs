@@ -7,17 +7,11 @@ use super::*;
 fn scene() -> Unit<Model> {
     let unit = unit();
     let table = own_table(4);
-    attach(&unit, 0, table).unwrap();
+    unit.attach(0, Some(table)).unwrap();
     lead(&unit, 2, 0x10, None);
     lead(&unit, 3, 0x20, Some(0));
     holds(&unit);
     unit
-}
-
-fn attach(unit: &Unit<Model>, bank: u32, table: DmaTable) -> Result<(), AttachError> {
-    let mut led = Ok(());
-    unit.ask(&mut |smmu| led = smmu.attach(bank, Some(table)));
-    led
 }
 
 fn holds(unit: &Unit<Model>) {
@@ -110,7 +104,7 @@ fn item_54_no_half_of_a_root_is_the_hosts() {
 #[test]
 fn items_43_and_51_a_bank_has_one_table_at_a_time() {
     let unit = scene();
-    let attach = |bank, table| attach(&unit, bank, table);
+    let attach = |bank, table| unit.attach(bank, Some(table));
     assert_eq!(attach(0, own_table(5)), Err(AttachError::NoRoom));
     for bank in [7, 8, 128, 256, u32::MAX] {
         assert_eq!(attach(bank, own_table(5)), Err(AttachError::NoStream));

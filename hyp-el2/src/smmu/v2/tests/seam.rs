@@ -1,6 +1,7 @@
 use super::super::super::seam::All;
 use super::*;
 use hyp_core::dma::StreamKey;
+use std::boxed::Box;
 use std::cell::Cell;
 
 const PAGE: u64 = 0x123;
@@ -15,16 +16,44 @@ fn lose() {
 
 /// An SMMU of whatever kind.
 enum Any {
-    V2(Unit<Model>),
+    V2(Box<Unit<Model>>),
     /// It translates nothing.
     Off,
 }
 
-impl Ask for Any {
-    fn ask(&self, ask: &mut dyn FnMut(&mut dyn Seam)) {
+impl Seam for Any {
+    fn forget(&self, domain: Domain, first: Ipa, pages: u64) -> Result<(), DmaLost> {
         match self {
-            Any::V2(unit) => unit.ask(ask),
-            Any::Off => {}
+            Any::V2(unit) => unit.forget(domain, first, pages),
+            Any::Off => Ok(()),
+        }
+    }
+
+    fn sync(&self) -> Result<(), DmaLost> {
+        match self {
+            Any::V2(unit) => unit.sync(),
+            Any::Off => Ok(()),
+        }
+    }
+
+    fn has(&self, stream: u32) -> bool {
+        match self {
+            Any::V2(unit) => unit.has(stream),
+            Any::Off => false,
+        }
+    }
+
+    fn attach(&self, stream: u32, table: Option<DmaTable>) -> Result<(), AttachError> {
+        match self {
+            Any::V2(unit) => unit.attach(stream, table),
+            Any::Off => Err(AttachError::NoStream),
+        }
+    }
+
+    fn end(&self, domain: Domain) -> Result<(), DmaLost> {
+        match self {
+            Any::V2(unit) => unit.end(domain),
+            Any::Off => Ok(()),
         }
     }
 }
@@ -49,7 +78,11 @@ impl Any {
 /// Two with one between that is off. Stream 0x10 of each is led to bypass.
 fn three() -> [Any; 3] {
     LOST.set(0);
-    let three = [Any::V2(unit()), Any::Off, Any::V2(unit())];
+    let three = [
+        Any::V2(Box::new(unit())),
+        Any::Off,
+        Any::V2(Box::new(unit())),
+    ];
     for n in [0, 2] {
         lead(three[n].unit(), 2, 0x10, None);
     }
