@@ -64,6 +64,16 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// This host does not show something of Ward's.
+    #[error("cannot read {what}: {why}")]
+    Hidden {
+        /// What was asked for.
+        what: &'static str,
+        /// Why it is not there.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The parts asked for do not make a guest that Ward could start.
     #[error("these parts make no guest: {0}")]
     Spec(BadField),
@@ -107,6 +117,7 @@ impl Error {
             Error::Machine { remedy, .. }
             | Error::Input { remedy, .. }
             | Error::Setting { remedy, .. } => return remedy.clone().into(),
+            Error::Hidden { remedy, .. } => remedy,
             Error::Host(host) => return host.remedy().into(),
             Error::Control(control) => return control.remedy().into(),
             Error::File { source, .. } => match source.kind() {
@@ -143,6 +154,7 @@ impl Error {
     pub fn exit(&self) -> u8 {
         match self {
             Error::File { .. } => exit::FILE,
+            Error::Hidden { .. } => exit::HOST,
             Error::Host(host) if !host.blames_the_guest() => exit::HOST,
             _ => exit::REFUSED,
         }

@@ -19,9 +19,10 @@ struct Lines(String);
 
 pub fn run(follow: bool, output: Output) -> Done {
     let path = Path::new(LOG);
-    let failed = |source: io::Error| Error::Machine {
-        what: format!("cannot read Ward's log: {}", why_not(path, &source)),
-        remedy: "Ward also writes it to the machine's serial port, if it was built to".into(),
+    let failed = |source: io::Error| {
+        let (why, remedy) = why_not(path, &source);
+        let what = "Ward's log";
+        Error::Hidden { what, why, remedy }
     };
     let mut file = File::open(path).map_err(failed)?;
     if follow {

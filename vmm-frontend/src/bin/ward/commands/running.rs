@@ -201,7 +201,10 @@ fn find(name: &str) -> Result<Guest, Error> {
 
 /// A file of `name value` lines. Unknown names are shown as they are.
 fn counters(path: &Path) -> Result<Value, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| why_not(path, &error))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let (why, remedy) = why_not(path, &error);
+        format!("{why}: {remedy}")
+    })?;
     Ok(parse(&text))
 }
 
@@ -213,17 +216,24 @@ fn parse(text: &str) -> Value {
     Value::Object(pairs.collect::<Map<_, _>>())
 }
 
-/// Why something of Ward's in debugfs cannot be read.
-pub fn why_not(path: &Path, error: &std::io::Error) -> String {
+/// Why something of Ward's in debugfs cannot be read, and what to do.
+pub fn why_not(path: &Path, error: &std::io::Error) -> (String, &'static str) {
     use std::io::ErrorKind::{NotFound, PermissionDenied};
     let debugfs = Path::new("/sys/kernel/debug");
     match error.kind() {
-        PermissionDenied => "only root may look at it".into(),
-        NotFound if !debugfs.join("kvm").exists() => {
-            "debugfs is not there; as root: mount -t debugfs none /sys/kernel/debug".into()
-        }
-        NotFound => "it is not below this kernel, or the kernel does not know it".into(),
-        _ => format!("{}: {error}", path.display()),
+        PermissionDenied => ("only root may look at it".into(), "do this as root"),
+        NotFound if !debugfs.join("kvm").exists() => (
+            "debugfs is not there".into(),
+            "as root: mount -t debugfs none /sys/kernel/debug",
+        ),
+        NotFound => (
+            "Ward is not below this kernel, or the kernel does not know it".into(),
+            "boot the machine with Ward (docs/boot.md) and the project's kernel",
+        ),
+        _ => (
+            format!("{}: {error}", path.display()),
+            "Ward also writes its log to the machine's serial port, if it was built to",
+        ),
     }
 }
 
