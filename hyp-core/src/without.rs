@@ -41,5 +41,5 @@ protections! {
     "one-manifest" "a VM has one manifest, for good",
     "signature" "a manifest is its owner's",
     "digest" "an image is the one that was signed",
-    "write-protection" "a normal VM's page is write-protected when its host asks for that",
+    "write-protection" "a normal VM writes only where its host lets it",
 }

@@ -28,8 +28,8 @@ pub(crate) struct Guest {
     stock: bool,
     /// Starts from its disk, without a RAM disk.
     from_disk: bool,
-    /// The scenario of tests/linux that has it.
-    scenario: &'static str,
+    /// The scenarios of tests/linux that have it.
+    scenarios: &'static [&'static str],
 }
 
 /// What a guest with the disk and the network of the tests looks at.
@@ -48,14 +48,14 @@ const fn guest(name: &'static str, cpus: u32, memory: u32, words: &'static str) 
         normal: false,
         stock: false,
         from_disk: false,
-        scenario: "guest-linux",
+        scenarios: &["guest-linux"],
     }
 }
 
 /// One with which `ward run` itself is tried.
 const fn tried(name: &'static str, words: &'static str) -> Guest {
     Guest {
-        scenario: "guest-run",
+        scenarios: &["guest-run"],
         ..guest(name, 1, 128, words)
     }
 }
@@ -64,7 +64,7 @@ const fn tried(name: &'static str, words: &'static str) -> Guest {
 const fn debian(words: &'static str) -> Guest {
     Guest {
         from_disk: true,
-        scenario: "guest-debian",
+        scenarios: &["guest-debian"],
         ..guest("debian", 2, 512, words)
     }
 }
@@ -76,6 +76,7 @@ pub(crate) const TESTS: &[Guest] = &[
     guest("c4m2048", 4, 2048, WHOLE),
     Guest {
         normal: true,
+        scenarios: &["guest-linux", "guest-qemu", "guest-alone"],
         ..guest("normal", 2, 512, DEVICES)
     },
     // Its configuration has no calls to share memory: a console, and no more.
@@ -86,9 +87,13 @@ pub(crate) const TESTS: &[Guest] = &[
     Guest {
         normal: true,
         stock: true,
+        scenarios: &["guest-linux", "guest-qemu"],
         ..guest("stock-normal", 2, 512, DEVICES)
     },
-    tried("boot", "ward.scenario=boot"),
+    Guest {
+        scenarios: &["guest-run", "guest-alone", "guest-pkvm"],
+        ..tried("boot", "ward.scenario=boot")
+    },
     tried("panic", "ward.scenario=check ward.panic=1"),
     tried(
         "disks",
@@ -226,8 +231,7 @@ pub(crate) fn wanted(scenario: &str, file: &str) -> bool {
         return true;
     };
     TESTS.iter().any(|guest| {
-        // QEMU has the normal ones of `ward run`.
-        let there = guest.scenario == scenario || guest.normal && scenario == "guest-qemu";
+        let there = guest.scenarios.contains(&scenario);
         let kernel = if guest.stock { "stock-" } else { "own-" };
         let own = file.strip_suffix(".ward").or(file.strip_suffix(".args"));
         there && (own == Some(guest.name) || guest.normal && file.starts_with(kernel))
@@ -277,11 +281,15 @@ mod tests {
         );
         for (index, guest) in TESTS.iter().enumerate() {
             assert!(TESTS[..index].iter().all(|other| other.name != guest.name));
-            let check = match guest.scenario {
-                "guest-run" => format!("bundle(\"{}\")", guest.name),
-                _ => format!("\"guest-{}\"", guest.name),
+            let check = if guest.scenarios.contains(&"guest-run") {
+                format!("bundle(\"{}\")", guest.name)
+            } else {
+                format!("\"guest-{}\"", guest.name)
             };
             assert!(guest.name == "hold" || scenario.contains(&check), "{check}");
+            for name in guest.scenarios {
+                assert!(scenario.contains(&format!("Some(\"{name}\")")), "{name}");
+            }
         }
     }
 

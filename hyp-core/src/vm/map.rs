@@ -133,7 +133,7 @@ impl<M: Machine> Ward<M> {
     ) -> Result<(), Error> {
         let attrs = Attrs {
             kind: MemoryKind::Normal,
-            write: prot & PROT_WRITE != 0,
+            write: prot & PROT_WRITE != 0 || cfg!(ward_without = "write-protection"),
             execute: prot & PROT_EXECUTE != 0,
         };
         let (mut memory, _) = self.memory.lock(order);

@@ -290,6 +290,9 @@ const GUEST_LIFE: &[Boot] = &[Boot {
         KVM,
         SWAP,
         check("load-normal", guests::load),
+        check("load-read-only", guests::load),
+        check("load-file", guests::load),
+        check("load-slots", guests::load),
         check("load-balloon", guests::load),
         check("load-migrate", guests::load),
         check("load-many", guests::load),
@@ -340,6 +343,36 @@ const GUEST_RUN: &[Boot] = &[Boot {
     end: End::PowerOff,
 }];
 
+/// The same kernel without Ward: an ordinary KVM.
+const GUEST_ALONE: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[&[
+        KVM,
+        check("load-normal", guests::load),
+        check("load-read-only", guests::load),
+        check("guest-normal", guests::linux),
+        check("run-without-ward", guests::run::without_ward),
+        ALL_BACK,
+    ]],
+    end: End::PowerOff,
+}];
+
+/// The same with KVM's own protected mode.
+const GUEST_PKVM: &[Boot] = &[Boot {
+    name: "only",
+    checks: &[&[
+        KVM,
+        check("load-normal", guests::load),
+        check("load-read-only", guests::load),
+        check("load-slots", guests::load),
+        check("load-migrate", guests::load),
+        check("load-many", guests::load),
+        check("run-without-ward", guests::run::without_ward),
+        ALL_BACK,
+    ]],
+    end: End::PowerOff,
+}];
+
 /// Debian in a protected guest.
 const GUEST_DEBIAN: &[Boot] = &[Boot {
     name: "only",
@@ -382,6 +415,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         Some("guest-life") => GUEST_LIFE,
         Some("guest-linux") => GUEST_LINUX,
         Some("guest-run") => GUEST_RUN,
+        Some("guest-alone") => GUEST_ALONE,
+        Some("guest-pkvm") => GUEST_PKVM,
         Some("guest-debian") => GUEST_DEBIAN,
         Some("guest-qemu") => GUEST_QEMU,
         Some("demo") => DEMO,

@@ -47,6 +47,10 @@ fn serve(boot: u64) {
             (0..512).for_each(|n| memory::poke(page + 8 * n, protocol::secret(n)));
             result(0);
         }
+        mode::WRITE => {
+            memory::write_device64(argument(), protocol::secret(0));
+            result(0);
+        }
         mode::VERIFY => {
             let page = argument();
             result(

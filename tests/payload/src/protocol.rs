@@ -86,6 +86,9 @@ pub(crate) mod mode {
     pub(crate) const COMPARE: u64 = 14;
     /// Give the page at the argument's address back; the result is the call's.
     pub(crate) const RELINQUISH: u64 = 15;
+    /// Write secret 0 to the word at the argument's address, by an instruction whose syndrome
+    /// describes the access.
+    pub(crate) const WRITE: u64 = 16;
 }
 
 /// What the guest wants of the host.

@@ -23,7 +23,7 @@ use crate::qemu::console::{self, Console};
 use crate::qemu::host::{HostBoot, Reader};
 use crate::run::say;
 use report::Report;
-use runs::{Disk, RUNS, Run, Tier};
+use runs::{Below, Disk, PKVM, RUNS, Run, Tier};
 
 /// How many lines of a console are shown when something is wrong.
 const TAIL: usize = 25;
@@ -224,14 +224,13 @@ fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
         bootargs = format!("{bootargs} ward.lives=4 ward.only={}", checks.join(","));
     }
     if let What::WithoutWard(_) = what {
-        bootargs += " kvm-arm.mode=protected";
+        bootargs = format!("{bootargs} {PKVM}");
     }
     let boot = HostBoot {
         machine,
-        ward: if run.test_image {
-            &ready.test_ward
-        } else {
-            &ready.ward
+        ward: match run.below {
+            Below::TestWard => &ready.test_ward,
+            Below::Ward | Below::Nothing => &ready.ward,
         },
         kernel: &kernel.image,
         initrd: &initrd,
@@ -244,8 +243,8 @@ fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
     };
     let limit = Duration::from_secs(run.limit);
     let mut hopeless = report::Hopeless::default();
-    let mut qemu = match what {
-        What::WithoutWard(_) => boot.without_ward(),
+    let mut qemu = match (what, run.below) {
+        (What::WithoutWard(_), _) | (_, Below::Nothing) => boot.without_ward(),
         _ => boot.command(),
     };
     qemu.args(run.devices);

@@ -74,7 +74,7 @@ pub(super) const PROTECTIONS: &[Protection] = &[
                     "attack-same-page-merging",
                 ],
             ),
-            Red::Host(LIFE, &["load-balloon"]),
+            Red::Host(LIFE, &["load-balloon", "load-file"]),
             Red::Suite(
                 "suite=isolation",
                 &[
@@ -150,6 +150,7 @@ pub(super) const PROTECTIONS: &[Protection] = &[
         what: "what comes back to the host is zeroed",
         red: &[
             Red::Host(ATTACK, &["attack-left-behind"]),
+            Red::Host(LIFE, &["load-file"]),
             Red::Host(HOST, &["attack"]),
             Red::Suite("suite=isolation", &["isolation::memory-comes-back-zero"]),
         ],
@@ -172,7 +173,7 @@ pub(super) const PROTECTIONS: &[Protection] = &[
         what: "memory is taken back from a VM only when nothing of it runs any more",
         red: &[
             Red::Host(ATTACK, &["attack-discard", "race-processes"]),
-            Red::Host(LIFE, &["load-pressure"]),
+            Red::Host(LIFE, &["load-file", "load-pressure"]),
         ],
     },
     Protection {
@@ -251,8 +252,8 @@ pub(super) const PROTECTIONS: &[Protection] = &[
     },
     Protection {
         name: "write-protection",
-        what: "a normal VM's page is write-protected when its host asks for that",
-        red: &[Red::Host(LIFE, &["load-normal"])],
+        what: "a normal VM writes only where its host lets it",
+        red: &[Red::Host(LIFE, &["load-normal", "load-read-only"])],
     },
 ];
 

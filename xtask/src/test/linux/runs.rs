@@ -25,12 +25,23 @@ pub(super) struct Run {
     pub(super) devices: &'static [&'static str],
     /// What Ward is to say of accesses by devices that it ended: each of these, and of no other.
     pub(super) refused: &'static [&'static str],
-    /// With Ward's image for tests.
-    pub(super) test_image: bool,
+    /// What is below the kernel.
+    pub(super) below: Below,
     /// Seconds until the run is given up.
     pub(super) limit: u64,
     /// Only with `--long`.
     pub(super) long: bool,
+}
+
+/// What a host's kernel finds below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Below {
+    /// Ward as it is shipped.
+    Ward,
+    /// Ward's image for tests.
+    TestWard,
+    /// EL2 itself: the kernel starts on the machine alone.
+    Nothing,
 }
 
 /// What a host's virtio disk holds.
@@ -85,6 +96,9 @@ const fn machine(cpu: &'static str, cpus: u32, memory: u32) -> Machine<'static> 
 /// kexec. The host's own list is that of a host without guests.
 const NO_GUESTS: &str = "kvm-arm.mode=none";
 
+/// KVM's own protected mode, which Ward takes the place of.
+pub(super) const PKVM: &str = "kvm-arm.mode=protected";
+
 const fn short(name: &'static str, machine: Machine<'static>) -> Run {
     Run {
         tier: Tier::Linux,
@@ -97,7 +111,7 @@ const fn short(name: &'static str, machine: Machine<'static>) -> Run {
         disk: Disk::Empty,
         devices: &[],
         refused: &[],
-        test_image: false,
+        below: Below::Ward,
         limit: 180,
         long: false,
     }
@@ -115,7 +129,7 @@ const fn main(name: &'static str, machine: Machine<'static>) -> Run {
 const fn attack(name: &'static str, machine: Machine<'static>, words: &'static str) -> Run {
     Run {
         scenario: "attack",
-        test_image: true,
+        below: Below::TestWard,
         words,
         limit: 300,
         ..short(name, machine)
@@ -229,6 +243,25 @@ pub(super) const RUNS: &[Run] = &[
          attack-move-pages,attack-compact,attack-discard,race-processes,all-back,numbers-back,\
          ward-log,ward-did-not-crash",
     ),
+    // A CPU without VHE, and KVM's own protected mode: all that the kernel does without Ward.
+    Run {
+        below: Below::Nothing,
+        ..guest(
+            "a53-2cpu-guest-alone",
+            "guest-alone",
+            machine("cortex-a53", 2, 1024),
+            "",
+        )
+    },
+    Run {
+        below: Below::Nothing,
+        ..guest(
+            "n1-2cpu-guest-pkvm",
+            "guest-pkvm",
+            machine("neoverse-n1", 2, 1024),
+            PKVM,
+        )
+    },
     Run {
         disk: Disk::Qemu,
         ..guest(

@@ -9,6 +9,7 @@ use counter::instructions;
 
 use crate::guest::Guest;
 use crate::guest::protocol::mode;
+use crate::memory::Kind;
 use crate::vm::{self, Config, Vm};
 
 /// As a machine's first program: counts what the kernel's command line names, and powers off.
@@ -53,7 +54,7 @@ pub(crate) fn run(kind: &str) -> Result<()> {
     let config = Config {
         protected,
         cpus: 2,
-        huge: false,
+        memory: Kind::Pages,
     };
     let bundle = vm::bundle()?;
     // Once unmeasured: what is loaded, cached and allocated the first time.

@@ -42,6 +42,8 @@ enum Answer {
     Held,
     /// A measured value.
     Measured(u64),
+    /// The guest wrote to this address, where it has no device and no memory that it may write.
+    Elsewhere(u64),
     /// The vCPU does not run any more, and why.
     Ended(String),
 }
@@ -133,6 +135,17 @@ impl Guest {
         }
     }
 
+    /// Has a vCPU write where it may not; the VMM hears of it, and the guest goes on.
+    pub(crate) fn write_elsewhere(&self, cpu: usize, address: u64) -> Result<()> {
+        self.tell(cpu, mode::WRITE, address)?;
+        let answer = self.answer(cpu)?;
+        ensure!(
+            matches!(answer, Answer::Elsewhere(where_) if where_ == address),
+            "of a write to {address:#x} the VMM heard {answer:?}"
+        );
+        self.result(cpu).map(drop)
+    }
+
     /// The next measured value, or nothing when the guest has ended.
     pub(crate) fn measured(&self, cpu: usize) -> Result<Option<u64>> {
         match self.answer(cpu)? {
@@ -187,15 +200,18 @@ impl Guest {
 
     /// Has the kernel note which pages of a normal guest's are written.
     pub(crate) fn log_dirty(&self, on: bool) -> Result<()> {
-        let slot = kvm_bindings::kvm_userspace_memory_region {
-            slot: 0,
-            flags: u32::from(on) * kvm_bindings::KVM_MEM_LOG_DIRTY_PAGES,
-            guest_phys_addr: RAM,
-            memory_size: self.memory.size() as u64,
-            userspace_addr: self.memory.start() as u64,
-        };
-        // SAFETY: the memory that the slot had before, which lives as long as the VM.
-        unsafe { self.vm.set_user_memory_region(slot) }.context("the slot's flags")
+        let flags = u32::from(on) * kvm_bindings::KVM_MEM_LOG_DIRTY_PAGES;
+        vm::set_slot(&self.vm, 0, flags, RAM, Some(&self.memory))
+    }
+
+    /// Gives it memory besides its own that it may not write, or takes that away.
+    pub(crate) fn read_only(&self, at: u64, memory: Option<&Memory>) -> Result<()> {
+        vm::set_slot(&self.vm, 1, kvm_bindings::KVM_MEM_READONLY, at, memory)
+    }
+
+    /// Takes its own memory away.
+    pub(crate) fn forget(&self) -> Result<()> {
+        vm::set_slot(&self.vm, 0, 0, RAM, None)
     }
 
     /// Where a page of the guest's is in this process.
@@ -368,7 +384,8 @@ impl Device {
                 self.said.push(char::from(value as u8));
                 return;
             }
-            _ => return,
+            Some(_) => return,
+            None => Answer::Elsewhere(address),
         };
         let _ = self.answers.send(answer);
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::guest::protocol::{RAM, RAM_SIZE, SPARE, mode};
 use crate::guest::{Guest, SECRETS};
-use crate::memory::PAGE;
+use crate::memory::{Kind, PAGE};
 use crate::vm::{self, Config, Vm};
 
 /// Builds a guest and works with it, for ever. Says each stage as it begins; whoever started this
@@ -22,7 +22,7 @@ pub(crate) fn live(how: &str) -> Result<()> {
         }
     };
     let config = Config {
-        huge: seed.is_multiple_of(2),
+        memory: [Kind::Huge, Kind::Pages, Kind::File][usize::try_from(seed % 3)?],
         ..Config::PROTECTED
     };
     let bundle = vm::bundle()?;

@@ -1,8 +1,10 @@
 //! Guests under load: many at once, a host short of memory, pages shared to and fro, threads that
 //! move between CPUs, and normal VMs beside them.
 
+mod file;
+mod normal;
+
 use std::fs;
-use std::os::fd::AsRawFd;
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,7 +13,7 @@ use rustix::thread::{CpuSet, Pid, sched_setaffinity};
 use crate::attack;
 use crate::guest::protocol::{SPARE, TO_GUEST, mode, secret};
 use crate::guest::{self, Guest};
-use crate::memory::{self, Memory, PAGE};
+use crate::memory::{self, Kind, Memory, PAGE};
 use crate::vm::Config;
 
 /// Does the one of that name.
@@ -21,7 +23,10 @@ pub(crate) fn run(name: &str) -> Result<()> {
         "pressure" => pressure(),
         "balloon" => balloon(),
         "migrate" => migrate(),
-        "normal" => normal(),
+        "normal" => normal::memory(),
+        "read-only" => normal::read_only(),
+        "file" => file::run(),
+        "slots" => slots(),
         _ => bail!("there is no load {name}"),
     }
 }
@@ -67,7 +72,7 @@ fn many() -> Result<()> {
 /// The host runs out of memory, and swaps: the guest keeps its own.
 fn pressure() -> Result<()> {
     let guest = Guest::start(Config {
-        huge: false,
+        memory: Kind::Pages,
         ..Config::PROTECTED
     })?;
     guest::pages(64).try_for_each(|page| guest.hide(page))?;
@@ -78,7 +83,7 @@ fn pressure() -> Result<()> {
     let free = meminfo("MemAvailable:")?;
     // More than there is, so that something must go out.
     let size = usize::try_from(free + free / 16)? & !0xfff;
-    let ballast = Memory::new(size, false)?;
+    let ballast = Memory::new(size, Kind::Pages)?;
     let cold = ballast.start() + ((size / 4) & !0xfff);
     for page in (ballast.start()..ballast.start() + ballast.size()).step_by(PAGE) {
         if page == cold {
@@ -109,7 +114,7 @@ fn pressure() -> Result<()> {
 fn balloon() -> Result<()> {
     const PAGES: u64 = 64;
     let guest = Guest::start(Config {
-        huge: false,
+        memory: Kind::Pages,
         ..Config::PROTECTED
     })?;
     let pages: Vec<u64> = guest::pages(PAGES).collect();
@@ -178,60 +183,29 @@ fn migrate() -> Result<()> {
     guest.end()
 }
 
-/// A normal VM: the host sees its memory, finds what it has written by the dirty log, and takes
-/// pages away that come back.
-fn normal() -> Result<()> {
-    const DIRTY_LOG: libc::c_int = 0x4010_ae42;
-    let guest = Guest::start(Config {
-        protected: false,
-        ..Config::PROTECTED
-    })?;
-    guest.hide(guest::SECRETS)?;
-    let word = memory::load(guest.address(guest::SECRETS))?;
-    ensure!(
-        word == Some(secret(0)),
-        "the host sees {word:x?} in a normal guest's memory"
-    );
-    guest.log_dirty(true)?;
-    let mut log = vec![0_u64; guest.memory().size() / PAGE / 64];
-    let mut dirty = |page: u64| -> Result<bool> {
-        let what = kvm_bindings::kvm_dirty_log {
-            slot: 0,
-            padding1: 0,
-            __bindgen_anon_1: kvm_bindings::kvm_dirty_log__bindgen_ty_1 {
-                dirty_bitmap: log.as_mut_ptr().cast(),
-            },
-        };
-        // SAFETY: a bit for each page of the slot.
-        let done = unsafe { libc::ioctl(guest.vm(), DIRTY_LOG, &raw const what) };
+/// A protected VM's memory is all its own: nothing of it is read only, nobody keeps a log of what it
+/// writes, and none of it is taken away.
+fn slots() -> Result<()> {
+    let more = Memory::new(2 << 20, Kind::Pages)?;
+    let guest = Guest::start(Config::PROTECTED)?;
+    guest.hide(SPARE)?;
+    let tried = [
+        ("read-only memory", guest.read_only(normal::AT, Some(&more))),
+        ("a log of writes", guest.log_dirty(true)),
+        ("no memory", guest.forget()),
+    ];
+    for (what, result) in tried {
+        let error = result.err().with_context(|| format!("it got {what}"))?;
         ensure!(
-            done == 0,
-            "KVM_GET_DIRTY_LOG: {}",
-            std::io::Error::last_os_error()
+            error.chain().any(|cause| {
+                cause
+                    .downcast_ref::<kvm_ioctls::Error>()
+                    .is_some_and(|error| error.errno() == libc::EPERM)
+            }),
+            "{what}: {error:#}"
         );
-        let number = (guest.address(page) - guest.memory().start()) / PAGE;
-        Ok(log[number / 64] >> (number % 64) & 1 == 1)
-    };
-    let (one, other) = (guest::SECRETS, guest::SECRETS + PAGE as u64);
-    dirty(one)?;
-    guest.hide(other)?;
-    ensure!(dirty(other)?, "a page that was written is not dirty");
-    ensure!(!dirty(other)?, "a page that was not written again is dirty");
-    guest.hide(one)?;
-    ensure!(dirty(one)?, "a page that was written again is not dirty");
-    guest.log_dirty(false)?;
-    // Out, and in again: by the kernel's notifiers.
-    let first = guest.address(one) as *mut libc::c_void;
-    const MADV_PAGEOUT: i32 = 21;
-    // SAFETY: the advice changes no contents.
-    unsafe { libc::madvise(first, 2 * PAGE, MADV_PAGEOUT) };
-    guest.intact(one)?;
-    // SAFETY: the memory of a guest, in which no Rust object lies.
-    unsafe { libc::madvise(first, 2 * PAGE, libc::MADV_DONTNEED) };
-    let word = guest.ask(0, mode::READ, one)?;
-    ensure!(word == 0, "a page that was thrown away holds {word:#x}");
-    // A protected guest's device answers the same way, so this one's does.
-    let _ = guest.vcpu(0).as_raw_fd();
+    }
+    guest.intact(SPARE)?;
     guest.end()
 }
 

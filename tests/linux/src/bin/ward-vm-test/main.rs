@@ -35,7 +35,7 @@ usage: ward-vm-test COMMAND
   attack NAME           start a protected guest, attack it so, and see that nothing came of it
   attack NAME PID       the same on the guest of a `ward run` that runs with this process number
   live STAGE|SEED       build a guest and work with it until killed; says each stage
-  load NAME             many, pressure, balloon, migrate, normal
+  load NAME             many, pressure, balloon, migrate, normal, read-only, file, slots
   race NAME             threads, processes
   numbers               see that no VM's number is in use
   bench normal|protected  counts of the guest, for `cargo xtask bench --compare`; as a machine's

@@ -2,47 +2,107 @@
 
 use std::arch::asm;
 use std::ffi::{c_int, c_void};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 /// Bytes of a page.
 pub(crate) const PAGE: usize = 4096;
 /// Where a mapping begins, so that 2 MiB pieces of it can be huge pages.
 const ALIGN: usize = 2 << 20;
 
-/// Anonymous memory of this process.
+/// What memory is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Anonymous pages.
+    Pages,
+    /// Anonymous huge pages, where the kernel has them.
+    Huge,
+    /// A file in memory, as VMMs use whose devices are processes of their own.
+    File,
+    /// The same, of huge pages that the host keeps for that.
+    HugeFile,
+}
+
+/// Memory of this process.
 pub(crate) struct Memory {
     all: usize,
     mapped: usize,
     start: usize,
     size: usize,
+    file: Option<Arc<OwnedFd>>,
 }
 
 impl Memory {
     /// Maps so many bytes.
-    pub(crate) fn new(size: usize, huge: bool) -> Result<Self> {
+    pub(crate) fn new(size: usize, kind: Kind) -> Result<Self> {
+        let advice = match kind {
+            Kind::Pages => Advice::LinuxNoHugepage,
+            Kind::Huge => Advice::LinuxHugepage,
+            Kind::File => return Self::file(size, MemfdFlags::CLOEXEC),
+            Kind::HugeFile => {
+                // Pages beyond the host's stock of them, taken from its memory and given back.
+                std::fs::write("/proc/sys/vm/nr_overcommit_hugepages", "64")
+                    .context("no huge pages for files")?;
+                let huge = MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+                return Self::file(size, MemfdFlags::CLOEXEC | huge);
+            }
+        };
+        let memory = Self::reserve(size)?;
+        // SAFETY: this mapping's pages; the advice changes no contents. A kernel without huge
+        // pages refuses it, and needs it not.
+        let _ = unsafe { madvise(memory.start as *mut c_void, size, advice) };
+        Ok(memory)
+    }
+
+    fn file(size: usize, flags: MemfdFlags) -> Result<Self> {
+        let file = memfd_create("guest", flags).context("no file in memory")?;
+        ftruncate(&file, size as u64).context("no room in a file in memory")?;
+        Self::of(Arc::new(file), size)
+    }
+
+    /// Maps memory that is a file once more.
+    pub(crate) fn again(&self) -> Result<Self> {
+        let file = self.file.as_ref().context("this memory is no file")?;
+        Self::of(Arc::clone(file), self.size)
+    }
+
+    /// Has the file forget so many pages: whoever looks there next finds new ones.
+    pub(crate) fn punch(&self, page: usize, pages: usize) -> Result<()> {
+        let file = self.file.as_ref().context("this memory is no file")?;
+        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let [offset, size] = [page, pages].map(|n| (n * PAGE) as u64);
+        fallocate(&**file, how, offset, size).context("no hole in a file in memory")
+    }
+
+    fn of(file: Arc<OwnedFd>, size: usize) -> Result<Self> {
+        let mut memory = Self::reserve(size)?;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let how = MapFlags::SHARED | MapFlags::FIXED;
+        // SAFETY: in place of pages that were reserved for it, which nothing refers to.
+        unsafe { mmap(memory.start as *mut c_void, size, access, how, &*file, 0) }
+            .context("a file in memory cannot be mapped")?;
+        memory.file = Some(file);
+        Ok(memory)
+    }
+
+    fn reserve(size: usize) -> Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let mapped = size + ALIGN;
         // SAFETY: new memory, which nothing else refers to.
         let all =
             unsafe { mmap_anonymous(std::ptr::null_mut(), mapped, access, MapFlags::PRIVATE) }
                 .context("no memory for a guest")?;
-        let start = (all as usize).next_multiple_of(ALIGN);
-        let advice = if huge {
-            Advice::LinuxHugepage
-        } else {
-            Advice::LinuxNoHugepage
-        };
-        // SAFETY: this mapping's pages; the advice changes no contents. A kernel without huge
-        // pages refuses it, and needs it not.
-        let _ = unsafe { madvise(start as *mut c_void, size, advice) };
         Ok(Memory {
             all: all as usize,
             mapped,
-            start,
+            start: (all as usize).next_multiple_of(ALIGN),
             size,
+            file: None,
         })
     }
 
@@ -71,7 +131,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `new`; no reference to it is left.
+        // SAFETY: the mapping made in `reserve`; no reference to it is left.
         let _ = unsafe { munmap(self.all as *mut c_void, self.mapped) };
     }
 }

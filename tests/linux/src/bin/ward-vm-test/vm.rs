@@ -9,7 +9,7 @@ use kvm_bindings as kvm;
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
 use crate::guest::protocol::{RAM, RAM_SIZE};
-use crate::memory::Memory;
+use crate::memory::{Kind, Memory};
 
 /// Bit 31 of a VM's type: protected.
 const PROTECTED: u64 = 1 << 31;
@@ -31,8 +31,8 @@ pub(crate) struct Config {
     pub(crate) protected: bool,
     /// vCPUs: 1 or 2, as the bundle says.
     pub(crate) cpus: u64,
-    /// Memory of huge pages, where the kernel has them.
-    pub(crate) huge: bool,
+    /// What its memory is made of.
+    pub(crate) memory: Kind,
 }
 
 impl Config {
@@ -40,7 +40,7 @@ impl Config {
     pub(crate) const PROTECTED: Config = Config {
         protected: true,
         cpus: 2,
-        huge: true,
+        memory: Kind::Huge,
     };
 }
 
@@ -96,20 +96,12 @@ impl Begun {
             .context("KVM_CREATE_VM: is the host's KVM able to protect?")?;
         let ward = fd.check_extension_raw(u64::from(CAP_WARD)) > 0;
         stage("created");
-        let memory = Memory::new(usize::try_from(RAM_SIZE)?, config.huge)?;
+        let memory = Memory::new(usize::try_from(RAM_SIZE)?, config.memory)?;
         for (index, image) in bundle.images().iter().enumerate() {
             let offset = image.ipa.checked_sub(RAM).context("an image below RAM")?;
             memory.put(usize::try_from(offset)?, bundle.pages(index))?;
         }
-        let slot = kvm::kvm_userspace_memory_region {
-            slot: 0,
-            flags: 0,
-            guest_phys_addr: RAM,
-            memory_size: RAM_SIZE,
-            userspace_addr: memory.start() as u64,
-        };
-        // SAFETY: the memory lives as long as the VM: `Vm` drops it last.
-        unsafe { fd.set_user_memory_region(slot) }.context("KVM_SET_USER_MEMORY_REGION")?;
+        set_slot(&fd, 0, 0, RAM, Some(&memory))?;
         stage("memory");
         let vcpus = vcpus(&fd, config.cpus)?;
         gic(&fd)?;
@@ -203,6 +195,26 @@ impl Begun {
         }
         Ok(())
     }
+}
+
+/// Gives a VM memory at an address, with flags of `KVM_SET_USER_MEMORY_REGION`, changes the flags,
+/// or takes it away again. The caller keeps the memory for as long as the VM has it.
+pub(crate) fn set_slot(
+    vm: &VmFd,
+    slot: u32,
+    flags: u32,
+    at: u64,
+    memory: Option<&Memory>,
+) -> Result<()> {
+    let region = kvm::kvm_userspace_memory_region {
+        slot,
+        flags,
+        guest_phys_addr: at,
+        memory_size: memory.map_or(0, |memory| memory.size() as u64),
+        userspace_addr: memory.map_or(0, |memory| memory.start() as u64),
+    };
+    // SAFETY: the memory lives as long as the VM has it, and no Rust object lies in it.
+    unsafe { vm.set_user_memory_region(region) }.context("KVM_SET_USER_MEMORY_REGION")
 }
 
 fn vcpus(vm: &VmFd, count: u64) -> Result<Vec<VcpuFd>> {

@@ -46,6 +46,22 @@ fn said(end: &End, words: &str) -> Result<()> {
     Ok(())
 }
 
+/// Where no Ward is below, a protected guest is refused by a reason and a remedy, and the same
+/// bundle runs as a normal one.
+pub(crate) fn without_ward(_: &Context, _: &mut Report) -> Result<()> {
+    let refused = Process::start(WARD, &["run", &bundle("boot")])?.end(LIMIT)?;
+    ended(&refused, HOST)?;
+    said(&refused, "Ward is not below this kernel")?;
+    said(&refused, "--normal")?;
+    let log = Process::start(WARD, &["log"])?.end(LIMIT)?;
+    ended(&log, HOST)?;
+    said(&log, "Ward is not below this kernel")?;
+    let normal = Process::start(WARD, &["run", "--normal", &bundle("boot")])?.end(LIMIT)?;
+    ended(&normal, 0)?;
+    linux::judge(&normal.lines)?;
+    Ok(())
+}
+
 /// `ward log --follow` shows what Ward says after it was started. To be done before any other guest.
 pub(crate) fn log_follow(_: &Context, _: &mut Report) -> Result<()> {
     let line = "verified";

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::process::GRAFFITI;
 use super::{Target, no_secret};
 use crate::guest::Guest;
-use crate::memory::{self, Memory, PAGE};
+use crate::memory::{self, Kind, Memory, PAGE};
 
 /// A disk whose contents are nobody's.
 const DISK: &str = "/dev/nvme0n1";
@@ -27,7 +27,7 @@ pub(super) fn direct_io(_: &Guest, target: &Target) -> Result<()> {
         .with_context(|| format!("cannot open {DISK}"))?;
     let end = disk.seek(SeekFrom::End(0))?;
     let at = end.checked_sub(PIECE).context("the disk is too small")?;
-    let own = Memory::new(PAGE, false)?;
+    let own = Memory::new(PAGE, Kind::Pages)?;
     // It works, with memory of the VMM's own.
     ensure!(memory::store(own.start(), GRAFFITI)?, "no memory");
     ensure!(
