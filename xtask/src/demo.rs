@@ -19,6 +19,7 @@ use crate::linux::{modules, stock};
 use crate::qemu::Machine;
 use crate::qemu::console;
 use crate::qemu::host::{HostBoot, Reader};
+use crate::qemu::lost;
 use crate::run::{say, shell_line};
 use crate::setup;
 use crate::test::report::{Hopeless, Report};
@@ -165,12 +166,14 @@ fn boot(args: &DemoArgs) -> Result<()> {
     let mut qemu = boot.command();
     say(&format!("booting {}: {}", kernel.what, shell_line(&qemu)));
     let limit = Duration::from_secs(args.timeout.unwrap_or(LIMIT));
-    let (mut hopeless, mut shown) = (Hopeless::default(), show::Show::default());
-    let console = console::watch_until(&mut qemu, Some(limit), false, |line| {
-        if let Some(text) = shown.line(line) {
-            println!("{text}");
-        }
-        hopeless.after(line)
+    let console = lost::again(|| {
+        let (mut hopeless, mut shown) = (Hopeless::default(), show::Show::default());
+        console::watch_until(&mut qemu, Some(limit), false, |line| {
+            if let Some(text) = shown.line(line) {
+                println!("{text}");
+            }
+            hopeless.after(line)
+        })
     })?;
     let _ = fs::remove_file(&initrd);
     let log = console.keep("demo")?;

@@ -3,6 +3,7 @@
 
 pub(crate) mod console;
 pub(crate) mod host;
+pub(crate) mod lost;
 
 use std::process::Command;
 

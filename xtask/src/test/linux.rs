@@ -21,6 +21,7 @@ use crate::initramfs::{self, Named, Tests};
 use crate::linux::{modules, stock};
 use crate::qemu::console::{self, Console};
 use crate::qemu::host::{HostBoot, Reader};
+use crate::qemu::lost;
 use crate::run::say;
 use report::Report;
 use runs::{Below, Disk, PKVM, RUNS, Run, Tier};
@@ -242,13 +243,15 @@ fn one(run: &Run, ready: &Ready, what: What) -> Result<Console> {
         wait_for_gdb: false,
     };
     let limit = Duration::from_secs(run.limit);
-    let mut hopeless = report::Hopeless::default();
     let mut qemu = match (what, run.below) {
         (What::WithoutWard(_), _) | (_, Below::Nothing) => boot.without_ward(),
         _ => boot.command(),
     };
     qemu.args(run.devices);
-    let console = console::watch_until(&mut qemu, Some(limit), false, |line| hopeless.after(line))?;
+    let console = lost::again(|| {
+        let mut hopeless = report::Hopeless::default();
+        console::watch_until(&mut qemu, Some(limit), false, |line| hopeless.after(line))
+    })?;
     for file in [&initrd, &nvme, &virtio] {
         // Only the console is of use afterwards.
         let _ = fs::remove_file(file);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::test::suite::WARD_CRASH;
 
 /// What our lines begin with, behind the kernel's time stamp.
-const MARK: &str = "WARD-HOST ";
+pub(crate) const MARK: &str = "WARD-HOST ";
 /// What Ward prints when it is less than it could be.
 const WARD_WARNS: &str = "ward: WARNING: ";
 /// What Ward prints after the reset that follows a [crash](WARD_CRASH).
